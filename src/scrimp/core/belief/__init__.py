@@ -1,0 +1,7 @@
+"""What we know about a principal's traffic, as values that events are folded into.
+
+Theory of operation: a request becomes a `Prompt`, a chain of digests and token counts (`prefix`). The emulator
+(`cache`) says which prefix the API will read and what it will write. `identity` names who sent it, `session` finds
+the conversation it continues and folds `events` into a `Belief`. An `Exchange` is what remains of a request in the
+ledger: numbers and digests, never text.
+"""

@@ -1,0 +1,48 @@
+"""What can happen to an exchange: state is a fold over these, in the gateway, in replay and in tests alike."""
+
+from __future__ import annotations
+
+import msgspec
+
+from scrimp.core.belief.cache import Split
+from scrimp.core.belief.prefix import Prompt
+from scrimp.core.wire.usage import Usage
+
+
+class RequestArrived(msgspec.Struct, frozen=True):
+    """A request of `session_id` was sent upstream at `at_ms`; `split` is what we expected it to read and write.
+
+    By its `tails` (digests) a later request that extends it is recognised where clients name no session.
+    """
+
+    exchange_id: str
+    session_id: str
+    prompt: Prompt
+    split: Split
+    at_ms: int
+    tails: tuple[bytes, ...] = ()
+
+
+class FirstToken(msgspec.Struct, frozen=True):
+    """The first token of the answer was seen: what the request wrote can be read from now on."""
+
+    exchange_id: str
+    at_ms: int
+
+
+class UsageSeen(msgspec.Struct, frozen=True):
+    """The answer ended and said what it used."""
+
+    exchange_id: str
+    usage: Usage
+    at_ms: int
+
+
+class RequestFailed(msgspec.Struct, frozen=True):
+    """The request ended without an answer: an error status, a refused connection, a client that left."""
+
+    exchange_id: str
+    at_ms: int
+
+
+Event = RequestArrived | FirstToken | UsageSeen | RequestFailed

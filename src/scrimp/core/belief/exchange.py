@@ -1,0 +1,55 @@
+"""One request and its response, as numbers and digests: what the ledger stores and every report folds over."""
+
+from __future__ import annotations
+
+import msgspec
+
+from scrimp.core.wire.usage import Usage, UsageLine
+
+#: Who caused an exchange: the client itself, or something that we sent on its behalf and must own up to.
+ORIGINS = ("client", "ping", "prime", "triage", "summary", "recall", "shadow", "escalation")
+
+
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """One request and its response. None means "not known", never zero. Times are milliseconds since the epoch.
+
+    * `source` says where the record comes from: "gateway", "claude-code", "otel" or "export".
+    * `usage_complete` is False where the final usage never arrived: the counts are then lower bounds.
+    * `output_partial` marks recordings whose client wrote only the first partial output count.
+    * `task_tag` is what the owner called this work; `task_type` is what we inferred.
+    * `planned` is False where the request could not be read and was forwarded as it came.
+    """
+
+    exchange_id: str
+    opened_at_ms: int
+    source: str
+    origin: str = "client"
+    payer: str | None = None
+    closed_at_ms: int | None = None
+    first_token_at_ms: int | None = None
+    principal: str | None = None
+    tenant: str | None = None
+    project: str | None = None
+    session_id: str | None = None
+    agent_id: str | None = None
+    parent_agent_id: str | None = None
+    agent_type: str | None = None
+    request_class: str | None = None
+    prompt_id: str | None = None
+    client: str | None = None
+    task_tag: str | None = None
+    task_type: str | None = None
+    requested_model: str | None = None
+    served_model: str | None = None
+    message_id: str | None = None
+    request_id: str | None = None
+    http_status: int | None = None
+    stop_reason: str | None = None
+    error_type: str | None = None
+    usage: Usage | None = None
+    usage_lines: tuple[UsageLine, ...] = ()
+    usage_complete: bool = True
+    output_partial: bool = False
+    cost_nano_usd: int | None = None
+    baseline_cost_nano_usd: int | None = None
+    planned: bool = True

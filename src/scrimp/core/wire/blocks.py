@@ -1,0 +1,147 @@
+"""Content blocks: what the API renders of each, as a digest, and where it may be marked.
+
+A block's digest ignores `cache_control` (a mark is not content), and a string content equals the list of one text
+block, because clients move their marks and change between both forms (facts on how Claude Code does).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Literal
+
+import msgspec
+
+Tier = Literal["tools", "system", "messages"]
+Ttl = Literal["5m", "1h"]
+
+#: Kinds that cannot carry a mark (API docs, prompt caching: what can be cached).
+UNMARKABLE = frozenset({"thinking", "redacted_thinking"})
+
+_DIGEST_BYTES = 16
+
+
+class CacheControl(msgspec.Struct, frozen=True, gc=False):
+    """The API's `cache_control`: ephemeral, 5 minutes unless it says otherwise."""
+
+    type: str = "ephemeral"
+    ttl: Ttl = "5m"
+
+
+class Block(msgspec.Struct, frozen=True, gc=False):
+    """One block in cache order. `size` is the length of its JSON in bytes; `ttl` is set where it is marked.
+
+    `path` is where it stands in the body, e.g. "messages.3.content.0". `raw` is the client's own bytes of it.
+    """
+
+    tier: Tier
+    path: str
+    kind: str
+    role: str
+    digest: bytes
+    raw: msgspec.Raw
+    size: int
+    ttl: Ttl | None = None
+    name: str | None = None
+
+    @property
+    def message(self) -> str:
+        """The path of the message that holds this block, e.g. "messages.3"."""
+        return self.path.partition(".content")[0]
+
+    @property
+    def markable(self) -> bool:
+        """Whether the API lets this block carry `cache_control`; empty text may not."""
+        return self.kind not in UNMARKABLE and not (self.kind == "text" and not block_text(self))
+
+
+class BlockHead(msgspec.Struct, frozen=True):
+    """The fields of a block that are read; `Raw` ones stay undecoded."""
+
+    type: str = "unknown"
+    text: msgspec.Raw = msgspec.Raw()
+    content: msgspec.Raw = msgspec.Raw()
+    name: str | None = None
+    cache_control: CacheControl | None = None
+    defer_loading: bool = False
+
+
+_READ_BLOCK = msgspec.json.Decoder(BlockHead)
+_READ_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+
+#: In JSON a quote inside a string is always escaped, so this can only match a real member.
+_MARK = re.compile(rb',\s*"cache_control"\s*:\s*(?:\{[^{}]*\}|null)|"cache_control"\s*:\s*(?:\{[^{}]*\}|null)\s*,?\s*')
+_ATTRIBUTION = b'"x-anthropic-billing-header:'
+_VOLATILE_ATTRIBUTION = re.compile(rb"\s*\b(?:cch|cc_prev_req|cc_prompt_id)=[^;]*;?")
+
+
+def content_blocks(tier: Tier, path: str, role: str, content: msgspec.Raw) -> Iterator[Block]:
+    """Yield the blocks of a content value; a string is one text block, an empty one is none."""
+    raw = bytes(content)
+    if raw[:1] == b'"' and raw != b'""':
+        path, rendered = f"{path}.0", _stable_attribution(path, raw)
+        yield Block(tier, path, "text", role, digest_of(role, b"text:" + rendered), content, len(raw))
+    elif raw[:1] == b"[":
+        for index, each in enumerate(_READ_LIST.decode(content)):
+            head = block_head(each)
+            yield read_block(tier, f"{path}.{index}", head.type, role, each, head)
+
+
+def block_head(raw: msgspec.Raw) -> BlockHead:
+    """Read a block's head; one with fields of unexpected types is an unknown kind, not an error."""
+    try:
+        return _READ_BLOCK.decode(raw)
+    except msgspec.ValidationError:
+        return BlockHead()
+
+
+def read_block(tier: Tier, path: str, kind: str, role: str, raw: msgspec.Raw, head: BlockHead) -> Block:
+    """Build a block from its bytes and its head."""
+    content = bytes(raw)
+    marked = b'"cache_control"' in content
+    if kind == "text" and b'"citations"' not in content:
+        rendered = b"text:" + _stable_attribution(path, bytes(head.text))
+    else:
+        rendered = unmarked(content) if marked else content
+    ttl = _ttl(head) if marked else None
+    return Block(tier, path, kind, role, digest_of(role, rendered), raw, len(content), ttl, head.name)
+
+
+def _ttl(head: BlockHead) -> Ttl | None:
+    """Return the lifetime of a mark on a block or on a block inside it; together they act as one (API docs)."""
+    if head.cache_control is not None:
+        return head.cache_control.ttl
+    if bytes(head.content)[:1] != b"[":
+        return None
+    inner = (_ttl(block_head(raw)) for raw in _READ_LIST.decode(head.content))
+    return next((ttl for ttl in inner if ttl is not None), None)
+
+
+def _stable_attribution(path: str, text: bytes) -> bytes:
+    """Drop what changes with every request from Claude Code's attribution block, which the API must ignore too."""
+    if path.startswith("system") and text.startswith(_ATTRIBUTION):
+        return _VOLATILE_ATTRIBUTION.sub(b"", text)
+    return text
+
+
+def unmarked(content: bytes) -> bytes:
+    """Return a block's JSON without its marks."""
+    return _MARK.sub(b"", content)
+
+
+def digest_of(role: str, rendered: bytes) -> bytes:
+    """Return the digest of what a block renders to, spoken by `role`."""
+    return blake2b(rendered, digest_size=_DIGEST_BYTES, person=role.encode()[:16]).digest()
+
+
+def block_text(block: Block) -> str:
+    """Decode the text of a text block; empty for other kinds."""
+    if block.kind != "text":
+        return ""
+    raw = bytes(block.raw)
+    try:
+        text = msgspec.json.decode(raw if raw[:1] == b'"' else _READ_BLOCK.decode(raw).text)
+    except msgspec.DecodeError:
+        return ""
+    return text if isinstance(text, str) else ""

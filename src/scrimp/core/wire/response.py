@@ -1,0 +1,160 @@
+"""Reads what the API answered while the bytes pass by: served model, stop reason and usage.
+
+`ResponseMeter` is fed copies of the raw chunks and never raises: a body that cannot be read leaves
+`usage_complete` False, and the client's bytes are none of its business.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from scrimp.core.wire.encoding import CodingError, decoder
+from scrimp.core.wire.sse import SseDecoder, SseEvent
+from scrimp.core.wire.usage import ApiUsage, Metered, meter, read_usage
+
+#: A plain JSON answer larger than this is not metered (128,000 output tokens are about 1 MB).
+JSON_BYTES_MAX = 64 * 1024 * 1024
+
+
+class ApiError(msgspec.Struct, frozen=True):
+    """The inner object of the API's error envelope."""
+
+    type: str | None = None
+
+
+class ApiMessage(msgspec.Struct, frozen=True):
+    """The fields of a Message, or of the error envelope, that are recorded."""
+
+    type: str | None = None
+    id: str | None = None
+    model: str | None = None
+    stop_reason: str | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    error: ApiError | None = None
+
+
+class _Delta(msgspec.Struct, frozen=True):
+    stop_reason: str | None = None
+
+
+class _StreamEvent(msgspec.Struct, frozen=True):
+    message: ApiMessage | None = None
+    delta: _Delta | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    error: ApiError | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What one response said. `usage_complete` is False when the final usage never arrived: a lower bound."""
+
+    message_id: str | None = None
+    served_model: str | None = None
+    stop_reason: str | None = None
+    error_type: str | None = None
+    usage: ApiUsage | None = None
+    usage_complete: bool = False
+
+    def metered(self, requested_model: str | None) -> Metered | None:
+        """Return the billing lines, or None where no usage was seen at all."""
+        return meter(self.usage, self.served_model or requested_model) if self.usage else None
+
+
+_READ_MESSAGE = msgspec.json.Decoder(ApiMessage)
+_READ_EVENT = msgspec.json.Decoder(_StreamEvent)
+#: Events whose data is read; content deltas and pings pass unread.
+_READ_NAMES = frozenset({b"message_start", b"message_delta", b"message_stop", b"error"})
+
+
+def _usage(raw: msgspec.Raw) -> ApiUsage | None:
+    if not bytes(raw):
+        return None
+    try:
+        return read_usage(msgspec.json.decode(raw))
+    except msgspec.DecodeError:
+        return None
+
+
+def _read_event(data: bytes) -> _StreamEvent:
+    try:
+        return _READ_EVENT.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return _StreamEvent()
+
+
+def apply_event(answer: Answer, event: SseEvent) -> Answer:
+    """Fold one stream event into what is known of the answer."""
+    if event.name not in _READ_NAMES:
+        return answer
+    read = _read_event(event.data)
+    if event.name == b"message_start":
+        message = read.message or ApiMessage()
+        return Answer(message.id, message.model, message.stop_reason, None, _usage(message.usage))
+    if event.name == b"message_delta":
+        stop = (read.delta.stop_reason if read.delta else None) or answer.stop_reason
+        later = _usage(read.usage)
+        merged = answer.usage.merge(later) if answer.usage and later else later or answer.usage
+        return msgspec.structs.replace(answer, stop_reason=stop, usage=merged, usage_complete=later is not None)
+    if event.name == b"error":
+        return msgspec.structs.replace(answer, error_type=read.error.type if read.error else "unknown")
+    return answer
+
+
+def read_json(body: bytes) -> Answer:
+    """Read a whole JSON answer: a Message or an error envelope."""
+    try:
+        message = _READ_MESSAGE.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return Answer()
+    if message.error is not None:
+        return Answer(error_type=message.error.type)
+    usage = _usage(message.usage)
+    return Answer(message.id, message.model, message.stop_reason, None, usage, usage_complete=usage is not None)
+
+
+class ResponseMeter:
+    """Fed the raw chunks of one response, in order; `answer()` says what it held so far."""
+
+    def __init__(self, content_type: str | None, content_encoding: str | None) -> None:
+        self._is_stream = (content_type or "").lower().startswith("text/event-stream")
+        self._sse = SseDecoder()
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._streamed = Answer()
+        self.first_token_seen = False
+        try:
+            self._decode = decoder(content_encoding)
+            self._readable = True
+        except CodingError:
+            self._readable = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next raw chunk; corrupt or oversized bodies stop the metering, never the response."""
+        if not self._readable:
+            return
+        try:
+            plain = self._decode(chunk)
+        except CodingError:
+            self._readable = False
+            return
+        if self._is_stream:
+            self._feed_stream(plain)
+        else:
+            self._feed_json(plain)
+
+    def _feed_stream(self, plain: bytes) -> None:
+        for event in self._sse.feed(plain):
+            self.first_token_seen = self.first_token_seen or event.name in {b"message_start", b"content_block_start"}
+            self._streamed = apply_event(self._streamed, event)
+        self._readable = not self._sse.overflowed
+
+    def _feed_json(self, plain: bytes) -> None:
+        self.first_token_seen = True
+        self._body_bytes += len(plain)
+        if self._body_bytes > JSON_BYTES_MAX:
+            self._readable, self._body = False, []
+        else:
+            self._body.append(plain)
+
+    def answer(self) -> Answer:
+        """Return what is known now; after the last chunk this is all there is."""
+        return self._streamed if self._is_stream else read_json(b"".join(self._body))

@@ -1,0 +1,85 @@
+"""Server-sent events without I/O: bytes in, events out, however the bytes were cut.
+
+Follows the WHATWG event-stream grammar as far as the Messages API uses it: lines end in LF, CRLF or CR,
+`event:` and `data:` fields are kept, comments and other fields are dropped, a blank line dispatches.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+#: A single event larger than this is not one of the API's; decoding stops and `overflowed` says so.
+EVENT_BYTES_MAX = 64 * 1024 * 1024
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class SseEvent(NamedTuple):
+    """One dispatched event: its name ("message" when the stream gave none) and its data bytes."""
+
+    name: bytes
+    data: bytes
+
+
+class SseDecoder:
+    """Turns chunks of an event stream into events; feeding byte by byte gives the same as all at once."""
+
+    def __init__(self) -> None:
+        self._tail: list[bytes] = []
+        self._tail_bytes = 0
+        self._at_start = True
+        self._skip_lf = False
+        self._name = b""
+        self._data: list[bytes] = []
+        self.overflowed = False
+
+    def feed(self, chunk: bytes) -> list[SseEvent]:
+        """Take the next bytes and return the events they complete."""
+        if self.overflowed or not chunk:
+            return []
+        if self._skip_lf:
+            # A CR ended the last chunk; an LF that opens this one belongs to the same line end.
+            self._skip_lf = False
+            chunk = chunk.removeprefix(b"\n")
+        if chunk.endswith(b"\r"):
+            self._skip_lf = True
+        if b"\r" in chunk:
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return self._lines(chunk)
+
+    def _lines(self, chunk: bytes) -> list[SseEvent]:
+        if b"\n" not in chunk:
+            self._keep(chunk)
+            return []
+        first, *lines = chunk.split(b"\n")
+        rest = lines.pop()
+        lines.insert(0, b"".join([*self._tail, first]))
+        self._tail, self._tail_bytes = [], 0
+        if self._at_start:
+            self._at_start = False
+            lines[0] = lines[0].removeprefix(_BOM)
+        events = [event for line in lines if (event := self._line(line)) is not None]
+        self._keep(rest)
+        return events
+
+    def _keep(self, part: bytes) -> None:
+        if part:
+            self._tail.append(part)
+            self._tail_bytes += len(part)
+            self.overflowed = self._tail_bytes > EVENT_BYTES_MAX
+
+    def _line(self, line: bytes) -> SseEvent | None:
+        if not line:
+            return self._dispatch()
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            self._data.append(value)
+        elif field == b"event":
+            self._name = value
+        return None
+
+    def _dispatch(self) -> SseEvent | None:
+        name, data = self._name or b"message", self._data
+        self._name, self._data = b"", []
+        return SseEvent(name, b"\n".join(data)) if data else None

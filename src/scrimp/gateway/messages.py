@@ -1,0 +1,144 @@
+"""POST /v1/messages: open the exchange, send it, relay the answer, close the exchange.
+
+The open row is committed before the request is sent, so a gateway that dies never leaves a request without a
+trace. The ledger failing does not fail the request: it is logged, and the exchange goes on unrecorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+from scrimp.core.belief.exchange import Exchange
+from scrimp.core.wire.response import ResponseMeter
+from scrimp.errors import LedgerError
+from scrimp.gateway.asgi import ClientGone, Inbound, Receive, Scope, Send, text_headers
+from scrimp.gateway.recorder import Opened, Recorder
+from scrimp.gateway.relay import UpstreamCut, relay, send_upstream, unless_gone, upstream_request
+from scrimp.gateway.services import Services
+from scrimp.upstream.client import RawHeaders, UpstreamRequest
+
+_log = logging.getLogger("scrimp.gateway")
+
+
+async def _read_body(inbound: Inbound, limit: int) -> tuple[bytes, AsyncIterator[bytes] | None]:
+    """Read a body up to `limit` bytes; of a larger one, return the start and an iterator over the rest."""
+    parts, size, chunks = [], 0, inbound.chunks()
+    async for chunk in chunks:
+        parts.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            return b"".join(parts), chunks
+    return b"".join(parts), None
+
+
+async def _joined(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield start
+    async for chunk in rest:
+        yield chunk
+
+
+class MessagesEndpoint:
+    """Records every exchange of POST /v1/messages and leaves its bytes alone."""
+
+    def __init__(self, services: Services, recorder: Recorder) -> None:
+        self._services = services
+        self._recorder = recorder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        inbound = Inbound(receive)
+        try:
+            body, rest = await _read_body(inbound, self._services.body_limit_bytes)
+        except ClientGone:
+            return
+        opened = self._recorder.arrive(text_headers(scope["headers"]), body if rest is None else None)
+        await self._open(opened)
+        request = upstream_request(scope, body if rest is None else _joined(body, rest))
+        attempt = _Attempt(self._services, self._recorder, opened)
+        try:
+            await unless_gone(inbound, attempt.run(request, send))
+        except ClientGone:
+            attempt.broke_off("client_gone")
+        except asyncio.CancelledError:
+            attempt.broke_off("gateway_stopped")
+            raise
+        finally:
+            self._close(attempt)
+
+    async def _open(self, opened: Opened) -> None:
+        try:
+            await self._services.ledger.open(opened.exchange)
+        except LedgerError as error:
+            _log.warning("%s The request goes on unrecorded.", error)
+
+    def _close(self, attempt: _Attempt) -> None:
+        exchange = attempt.closed()
+        try:
+            self._services.ledger.close(exchange)
+        except LedgerError as error:
+            _log.warning("%s The exchange %s stays open.", error, exchange.exchange_id)
+        self._services.on_closed(exchange)
+
+
+class _Attempt:
+    """One request sent upstream, and what is known of its answer so far."""
+
+    def __init__(self, services: Services, recorder: Recorder, opened: Opened) -> None:
+        self._services = services
+        self._recorder = recorder
+        self._opened = opened
+        self._meter = ResponseMeter(None, None)
+        self._status: int | None = None
+        self._request_id: str | None = None
+        self._error_type: str | None = None
+        self._delivered = False
+
+    async def run(self, request: UpstreamRequest, send: Send) -> None:
+        """Send the request and relay its answer."""
+        response = await send_upstream(self._services.upstream, request, send)
+        if response is None:
+            self._error_type = "upstream_unavailable"
+            return
+        headers = text_headers(response.headers)
+        self._status, self._request_id = response.status, headers.get("request-id")
+        self._meter = ResponseMeter(headers.get("content-type"), headers.get("content-encoding"))
+        try:
+            await relay(response, send, self._added_headers(), self._seen, self._ended)
+        except UpstreamCut:
+            self._error_type = "upstream_cut"
+            raise
+        finally:
+            await response.aclose()
+
+    def _added_headers(self) -> RawHeaders:
+        plan = b"observe" if self._opened.plan else b"unplanned"
+        return [(b"scrimp-exchange", self._opened.exchange.exchange_id.encode()), (b"scrimp-plan", plan)]
+
+    def _seen(self, chunk: bytes) -> None:
+        self._meter.feed(chunk)
+        if self._meter.first_token_seen and self._opened.first_token_at_ms is None:
+            self._recorder.first_token(self._opened)
+
+    def _ended(self) -> None:
+        self._delivered = True
+
+    def broke_off(self, why: str) -> None:
+        """Note why the client gets no more: its own leaving, which is news only before its answer's end, or ours.
+
+        Some clients stop reading once they know how the answer ended, though its last bytes are still to come.
+        """
+        answer = self._meter.answer()
+        if not (self._delivered or answer.usage_complete or answer.error_type):
+            self._error_type = why
+
+    def closed(self) -> Exchange:
+        """Return the exchange as it ended."""
+        return self._recorder.close(
+            self._opened,
+            self._meter.answer(),
+            status=self._status,
+            request_id=self._request_id,
+            error_type=self._error_type,
+        )

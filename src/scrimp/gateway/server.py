@@ -1,0 +1,87 @@
+"""The listening socket: the app served until it is told to stop, in this thread or in one of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from scrimp.errors import ConfigError
+from scrimp.gateway.asgi import App
+
+#: Idle connections are kept this long; shorter than any client's own patience only costs reconnects.
+KEEP_ALIVE_SECONDS = 300
+#: Requests under way get this long to finish after a stop was asked for.
+GRACEFUL_SECONDS = 30
+_START_SECONDS_MAX = 10
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Listen on an address; port 0 takes a free one. Raises `ConfigError` where that cannot be."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(1024)
+    except OSError as error:
+        listening.close()
+        raise ConfigError(
+            f"Cannot listen on {host}:{port}: {error.strerror}.", "Choose another with --port."
+        ) from error
+    listening.set_inheritable(False)
+    return listening
+
+
+def url_of(listening: socket.socket) -> str:
+    """Return the base URL of a listening socket."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, except that a stop that was asked for and made is no failure: its signal is not raised again."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take SIGINT and SIGTERM as the wish to stop."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
+
+
+def _server(app: App) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        ws="none",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+    )
+    return _Server(config)
+
+
+def serve_forever(app: App, listening: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM; requests under way may finish."""
+    _server(app).run(sockets=[listening])
+
+
+@contextmanager
+def serving(app: App, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """Serve the app from a thread of its own for as long as the context lasts; yields its base URL."""
+    listening = bind(host, port)
+    server = _server(app)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="scrimp-gateway", daemon=True)
+    thread.start()
+    try:
+        yield url_of(listening)
+    finally:
+        server.should_exit = True
+        thread.join(GRACEFUL_SECONDS + _START_SECONDS_MAX)
+        listening.close()

@@ -1,0 +1,68 @@
+"""What kind of work a request is, without tags and without keeping a word of it.
+
+Claude Code says what its requests are for; the requests of any other client are told by their template (see
+`core.belief.task`). A template costs milliseconds, so it is read once for each system prompt, after the answer.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from scrimp.core.belief.exchange import Exchange
+from scrimp.core.wire.blocks import block_text
+from scrimp.core.wire.request import Request
+
+if TYPE_CHECKING:
+    from scrimp.core.belief.task import TaskType
+
+#: Types told apart; past them a request that is like none is "other".
+TYPES_MAX = 500
+#: System prompts whose type is remembered; the least recently used are read again.
+SYSTEMS_MAX = 2_000
+#: A shorter system prompt says too little by itself: the first user text may decide, so nothing is remembered.
+SYSTEM_BYTES_MIN = 600
+OTHER = "other"
+
+
+class TaskTypes:
+    """The types seen so far, found online: a request joins the most similar one or founds its own."""
+
+    def __init__(self) -> None:
+        self._known: tuple[TaskType, ...] = ()
+        self._by_system: OrderedDict[bytes, str] = OrderedDict()
+
+    def name(self, exchange: Exchange, request: Request | None) -> str | None:
+        """Return the readable type of a request; None where it could not be read."""
+        if exchange.request_class is not None:
+            return _of_claude_code(exchange)
+        if request is None:
+            return None
+        before = [block for block in request.blocks if block.tier != "messages"]
+        key = b"".join(block.digest for block in before)
+        if key in self._by_system:
+            self._by_system.move_to_end(key)
+            return self._by_system[key]
+        name = self._read(request)
+        if sum(block.size for block in before if block.tier == "system") >= SYSTEM_BYTES_MIN:
+            self._by_system[key] = name
+            if len(self._by_system) > SYSTEMS_MAX:
+                self._by_system.popitem(last=False)
+        return name
+
+    def _read(self, request: Request) -> str:
+        from scrimp.core.belief.task import assign, template  # noqa: PLC0415 - its patterns are slow to compile
+
+        tools = [block.name or block.kind for block in request.blocks if block.path.startswith("tools.")]
+        system = [block_text(block) for block in request.tier("system")]
+        read = template(tools, system, request.first_user_text, has_format=request.output_format)
+        name, known = assign(read, self._known)
+        if len(known) > TYPES_MAX:
+            return OTHER
+        self._known = known
+        return name
+
+
+def _of_claude_code(exchange: Exchange) -> str:
+    """Name a request by its class and its agent: "main", "subagent: Explore", "compaction"."""
+    return ": ".join(filter(None, (exchange.request_class, exchange.agent_type)))

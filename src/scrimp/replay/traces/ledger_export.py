@@ -1,0 +1,64 @@
+"""Our own export: JSON lines, a header row `{"scrimp_export": 1}` and then one `Exchange` a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from scrimp.core.belief.exchange import Exchange
+from scrimp.replay.traces.lines import Complaints, numbered_lines
+from scrimp.replay.traces.trace import Problem, Source, Trace, is_countable
+
+KIND = "export"
+VERSION = 1
+
+_WRONG = "this line is JSON but no exchange"
+_NEGATIVE = "this exchange counts fewer than zero tokens"
+
+
+class _Header(msgspec.Struct):
+    """The first row: the version of the format."""
+
+    scrimp_export: int
+
+
+_encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(Exchange)
+
+
+def write(exchanges: Iterable[Exchange]) -> Iterator[bytes]:
+    """Yield the lines of an export, the header first, each with its line break."""
+    yield _encode(_Header(VERSION)) + b"\n"
+    for exchange in exchanges:
+        yield _encode(exchange) + b"\n"
+
+
+def _version(line: bytes) -> int | None:
+    """Return the format version that a header row states; None if the line is no header."""
+    try:
+        return msgspec.json.decode(line, type=_Header).scrimp_export
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def sniff(head: bytes) -> bool:
+    """Whether the first line is the header of an export."""
+    return _version(head.split(b"\n", 1)[0]) is not None
+
+
+def read(source: Source) -> Trace:
+    """Read an export back; a newer format than ours is not guessed at."""
+    header, _, body = source.data.partition(b"\n")
+    version = _version(header)
+    if version != VERSION:
+        problem = Problem(source.path, f"this is an export of format {version}", "read it with a newer scrimp", line=1)
+        return Trace(source.path, KIND, problems=[problem])
+    complaints = Complaints(source.path)
+    exchanges = []
+    for number, exchange in numbered_lines(b"\n" + body, _decoder, complaints, lambda _kind: _WRONG):
+        if exchange.usage is not None and not is_countable(exchange.usage):
+            complaints.add(_NEGATIVE, number)
+        else:
+            exchanges.append(exchange)
+    return Trace(source.path, KIND, exchanges, problems=complaints.problems())

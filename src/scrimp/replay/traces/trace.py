@@ -1,0 +1,77 @@
+"""The values that every trace reader takes and gives."""
+
+from __future__ import annotations
+
+import msgspec
+
+from scrimp.core.belief.exchange import Exchange
+from scrimp.core.wire.usage import Usage
+
+
+class Source(msgspec.Struct, frozen=True):
+    """One recorded file: where it lies, its unpacked bytes, and the `.meta.json` beside it, if it has one."""
+
+    path: str
+    data: bytes
+    sidecar: bytes | None = None
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Something that could not be read: `what` is one sentence without its place, `then` says what next.
+
+    `line` is the first line concerned (from 1), `count` how many lines of the file have the same problem.
+    """
+
+    path: str
+    what: str
+    then: str
+    line: int | None = None
+    count: int = 1
+
+    def __str__(self) -> str:
+        """Return the whole message: place, what, what next."""
+        return f"{self.headline}; {self.then}."
+
+    @property
+    def headline(self) -> str:
+        """Return the place and what is wrong there."""
+        place = self.path if self.line is None else f"{self.path} line {self.line}"
+        more = f" (and {self.count - 1:,} more like it)" if self.count > 1 else ""
+        return f"{place}: {self.what}{more}"
+
+
+class Compaction(msgspec.Struct, frozen=True):
+    """A point where a session's context was replaced by a summary of it."""
+
+    session_id: str
+    at_ms: int
+
+
+class Trace(msgspec.Struct):
+    """What one file held. `exchanges` are in the order of the file, each with its own `opened_at_ms`.
+
+    * `copied` names the exchanges that the file itself says were made in another session.
+    * `launches` maps the digest of a prompt that an agent was started with to the agent's type; `orphans` maps the ids
+      of agents whose type the file does not know to the digest of their first prompt. Files are read independently of
+      each other, and these meet when traces are merged.
+    """
+
+    path: str
+    kind: str
+    exchanges: list[Exchange] = []
+    compactions: list[Compaction] = []
+    problems: list[Problem] = []
+    copied: set[str] = set()
+    launches: dict[str, str] = {}
+    orphans: dict[str, str] = {}
+
+
+def is_countable(usage: Usage) -> bool:
+    """Whether no class of a usage is negative: the bits of whole numbers, or-ed, are negative if any of them is."""
+    return (
+        usage.uncached_input_tokens
+        | usage.cache_read_input_tokens
+        | usage.cache_write_5m_input_tokens
+        | usage.cache_write_1h_input_tokens
+        | usage.output_tokens
+    ) >= 0

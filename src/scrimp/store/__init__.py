@@ -1,0 +1,27 @@
+"""The store: every exchange that Scrimp saw, as numbers and digests, on disk before it is sent.
+
+How it works
+============
+
+An exchange is written twice. `Ledger.open` returns when the open row is committed, and only then is the request
+sent, so that a process killed at any moment leaves a row for everything that may have been billed. `Ledger.close`
+is queued: it returns at once and is committed within 100 ms, because a lost close costs a number, not a row.
+Closed rows never change.
+
+::
+
+    event loop --open, close--> queue (bounded) --> writer thread --one transaction per group--> SQLite (WAL)
+         ^------------------------ acknowledged opens, one wake-up per group ----------------------------'
+
+While the writer commits one group the next one gathers, so that a busy gateway pays for one transaction many times
+less often than once per exchange, and a quiet one waits for nothing.
+
+Who knows what: `rows` maps an `Exchange` to a row and back (pure); `schema` is the table in SQLAlchemy and the one
+source of `schema.sql` (the statements that make a fresh ledger) and of the migrations; `statements` holds the three
+statements of everyday work as plain text; `sqlite` is the only file that knows SQLite; `writer` is the thread;
+`ledger` puts them together and ships `MemoryLedger`, the fake that tests use. Tests hold the text files and the
+SQLAlchemy table together, so that neither SQLAlchemy nor alembic (0.2 s of CPU) is imported by a process that finds
+its ledger as it expects it: only a ledger of an older Scrimp needs them, to be upgraded (`migrations`).
+
+The ledger never holds prompt text or keys: digests, names and numbers only.
+"""

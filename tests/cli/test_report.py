@@ -1,0 +1,258 @@
+"""`scrimp report`: the promised JSON, the text for people, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from scrimp.cli.main import cli
+from scrimp.cli.report import GROUPINGS
+from scrimp.core.belief.exchange import Exchange
+from scrimp.core.wire.usage import Usage, UsageLine
+from scrimp.errors import ConfigError, TraceFormatError, UsageError
+from scrimp.replay.report import BYS
+from scrimp.store.ledger import open_ledger
+
+USAGE = {"input_tokens": 10, "cache_read_input_tokens": 200, "cache_creation_input_tokens": 30, "output_tokens": 4}
+#: Of USAGE on claude-opus-4-6, by hand: 10 x 5 + 200 x 0.5 + 30 x 6.25 + 4 x 25 USD per million tokens.
+COST_USD = (10 * 5 + 200 * 0.5 + 30 * 6.25 + 4 * 25) / 1_000_000
+CLASSES = {
+    "uncached_input_tokens": 10,
+    "cache_read_input_tokens": 200,
+    "cache_write_5m_input_tokens": 30,
+    "cache_write_1h_input_tokens": 0,
+    "output_tokens": 4,
+}
+
+
+def _row(number: int, **more: Any) -> dict[str, Any]:
+    model = more.pop("model", "claude-opus-4-6")
+    message = {"id": f"m{number}", "model": model, "usage": USAGE, "content": []}
+    row = {"type": "assistant", "uuid": f"a{number}", "sessionId": "s1", "version": "2.1.80", "message": message}
+    return row | {"timestamp": f"2026-11-{24 + number % 2}T10:00:00Z"} | more
+
+
+@pytest.fixture
+def sessions(tmp_path: Path) -> Path:
+    """Return a folder with one session of three answers, one of them without a known price."""
+    folder = tmp_path / "projects" / "shop"
+    folder.mkdir(parents=True)
+    prompt = {"type": "user", "uuid": "u", "sessionId": "s1", "message": {"content": "fix the crash"}}
+    rows = [prompt, _row(1), _row(2, version="2.1.20"), _row(3, model="gpt-9")]
+    (folder / "s1.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return tmp_path / "projects"
+
+
+def _run(*arguments: object) -> str:
+    result = CliRunner().invoke(cli, ["report", *map(str, arguments)], catch_exceptions=False)
+    assert (0, "") == (result.exit_code, result.stderr)
+    return result.stdout
+
+
+def _json(*arguments: object) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(_run(*arguments, "--json"))
+    return answer
+
+
+def test_json_has_the_promised_shape(sessions: Path) -> None:
+    """Exactly the promised keys and values, with more beside them."""
+    answer = _json(sessions)
+    promised = {key: answer[key] for key in ("exchanges", "sessions", "unpriced_exchanges")}
+    assert {"exchanges": 3, "sessions": 1, "unpriced_exchanges": 1} == promised
+    assert pytest.approx(2 * COST_USD) == answer["cost_usd"]
+    assert {name: 3 * count for name, count in CLASSES.items()} == {name: answer["usage"][name] for name in CLASSES}
+    (group,) = answer["groups"]
+    assert ("fix bug", 3, 1.0) == (group["key"], group["exchanges"], group["share"])
+    assert answer["cost_usd"] == group["cost_usd"]
+    assert answer["usage"] == group["usage"]
+
+
+def test_json_says_what_else_is_known(sessions: Path) -> None:
+    """Marks, models without a price, baselines, files and problems."""
+    (sessions / "torn.jsonl").write_text(json.dumps(_row(4)) + '\n{"type"', encoding="utf-8")
+    answer = _json(sessions)
+    assert (1, {"gpt-9": 1}, 2) == (answer["partial_output_exchanges"], answer["unpriced_models"], answer["files"])
+    assert ["the last line is cut off" in problem for problem in answer["problems"]] == [True]
+    assert {"basis", "uncached_usd", "automatic_caching_usd"} == set(answer["counterfactuals"])
+    assert answer["cost_nano_usd"] == round(answer["cost_usd"] * 1e9)
+
+
+@pytest.mark.parametrize(
+    ("by", "keys"), [("day", {"2026-11-24", "2026-11-25"}), ("model", {"claude-opus-4-6", "gpt-9"})]
+)
+def test_groupings(sessions: Path, by: str, keys: set[str]) -> None:
+    """--by picks the key."""
+    assert keys == {group["key"] for group in _json(sessions, "--by", by)["groups"]}
+
+
+def test_the_table_of_groupings_is_that_of_the_fold() -> None:
+    """The command spells them again, to start quickly."""
+    assert list(BYS) == list(GROUPINGS)
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (["--since", "2026-11-25"], 2),
+        (["--until", "2026-11-24"], 1),
+        (["--until", "2026-11-25T10:00:00"], 1),
+        (["--until", "2026-11-25T12:00:00+02:00"], 1),
+        (["--since", "2026-11-24T10:00:01Z", "--until", "2026-11-25"], 2),
+        (["--since", "2027-01-01"], 0),
+    ],
+)
+def test_since_and_until(sessions: Path, options: list[str], count: int) -> None:
+    """A day is meant whole, a time is a limit that is not reached; without a zone it is UTC."""
+    assert count == _json(sessions, *options)["exchanges"]
+
+
+@pytest.mark.parametrize("value", ["soon", "2026-13-01", "2026-11-25T99:00", ""])
+def test_a_time_that_is_none_is_refused(sessions: Path, value: str) -> None:
+    """Exit code 2, with an example of what is meant."""
+    result = CliRunner().invoke(cli, ["report", str(sessions), "--since", value])
+    assert (2, True) == (result.exit_code, "2026-01-31" in result.stderr)
+
+
+def test_top_cuts_the_groups_and_nothing_else(sessions: Path) -> None:
+    """Totals stay those of everything."""
+    answer = _json(sessions, "--by", "model", "--top", 1)
+    assert (3, ["claude-opus-4-6"]) == (answer["exchanges"], [group["key"] for group in answer["groups"]])
+
+
+def test_people_get_the_sum_first_and_the_notes_last(sessions: Path) -> None:
+    """Plain words: total, shares, dearest, table, baselines, what to mind, subscriptions."""
+    (sessions / "noise.jsonl").write_text("noise\n", encoding="utf-8")
+    text = _run(sessions)
+    expected = [
+        "3 requests in 1 session cost $0.000875 at list price (2026-11-24 to 2026-11-25).",
+        "Of that: reading the cache 23%, writing it for 5 minutes 43%, input outside the cache 11%, output 23%.",
+        "Dearest kind of task: fix bug, $0.000875 (100%).",
+        "Dearest session: s1,",
+        "kind of task",
+        "≥ $0.000875",
+        "without any cache: $0.002600, 2.97 times as much.",
+        "with one-line automatic caching:",
+        "Note: 1 request came from client versions that recorded only the beginning of the output count",
+        "Note: No price is known for gpt-9 (1)",
+        "noise.jsonl: no reader knows this kind of file;",
+        "With a subscription you do not pay by the token",
+    ]
+    for part in expected:
+        _, found, text = text.partition(part)
+        assert part == found
+
+
+def test_a_long_table_is_cut_with_a_word(sessions: Path) -> None:
+    """What is not shown is counted."""
+    assert "… and 1 more; show them with --top." in _run(sessions, "--by", "model", "--top", 1)
+
+
+def test_many_problems_are_cut_with_a_word(sessions: Path) -> None:
+    """--json has them all."""
+    for number in range(12):
+        (sessions / f"noise{number}.jsonl").write_text("noise\n", encoding="utf-8")
+    assert "Note: 2 more problems; --json lists all." in _run(sessions)
+    assert 12 == len(_json(sessions)["problems"])
+
+
+def test_nothing_priced_is_unknown_not_zero(tmp_path: Path) -> None:
+    """A cost that is not known is null in JSON and `unknown` in words."""
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps(_row(1, model="gpt-9")), encoding="utf-8")
+    assert (None, None) == ((answer := _json(path))["cost_usd"], answer["groups"][0]["cost_usd"])
+    assert "1 request in 1 session cost unknown at list price" in _run(path)
+
+
+def test_without_a_path_the_users_own_sessions_are_read(sessions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From $CLAUDE_CONFIG_DIR, or ~/.claude."""
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(sessions.parent))
+    assert 3 == _json()["exchanges"]
+
+
+def test_the_ledger_is_read_too(tmp_path: Path) -> None:
+    """Its stored costs are the costs; --since and --until hold there as well."""
+    usage = Usage(1, 2, 3, 4, 5)
+    exchange = Exchange(
+        exchange_id="e1",
+        opened_at_ms=1_795_608_000_000,
+        source="gateway",
+        task_tag="nightly",
+        usage=usage,
+        usage_lines=(UsageLine(usage, "claude-opus-4-6"),),
+        cost_nano_usd=1_234,
+    )
+
+    async def fill() -> None:
+        ledger = open_ledger(tmp_path / "ledger.db")
+        await ledger.open(exchange)
+        ledger.close(exchange)
+        await ledger.aclose()
+
+    asyncio.run(fill())
+    answer = _json("--db", tmp_path / "ledger.db")
+    assert (1, 1_234, ["nightly"]) == (
+        answer["exchanges"],
+        answer["cost_nano_usd"],
+        [group["key"] for group in answer["groups"]],
+    )
+    assert 0 == _json("--db", tmp_path / "ledger.db", "--since", "2027-01-01")["exchanges"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["gone"], TraceFormatError),
+        (["--db", "gone.db"], ConfigError),
+        (["--db", "ledger.db", "a.jsonl"], UsageError),
+    ],
+)
+def test_wrong_calls_end_with_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], error: type[UsageError]
+) -> None:
+    """One sentence says what, one what next."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error) as caught:
+        CliRunner().invoke(cli, ["report", *arguments], catch_exceptions=False)
+    assert (2, True) == (caught.value.exit_code, bool(caught.value.hint))
+
+
+def test_as_a_process_it_prints_json_and_nothing_else(sessions: Path) -> None:
+    """Exit code, standard output and standard error of the installed command."""
+    command = [sys.executable, "-m", "scrimp", "report"]
+    good = subprocess.run([*command, str(sessions), "--json"], capture_output=True, text=True, check=False)
+    bad = subprocess.run([*command, "gone", "--json"], capture_output=True, text=True, check=False)
+    assert (0, "", 3) == (good.returncode, good.stderr, json.loads(good.stdout)["exchanges"])
+    assert (2, "") == (bad.returncode, bad.stdout)
+    assert "scrimp: gone: there is no such file or folder. Check the path.\n" == bad.stderr
+
+
+def test_help_imports_no_reader() -> None:
+    """Start-up is a promise: asking for help loads neither readers nor prices."""
+    code = (
+        "import sys\nfrom scrimp.cli.main import cli\n"
+        "try:\n    cli(['report', '--help'])\nexcept SystemExit:\n    pass\n"
+        "slow = ('scrimp.replay', 'scrimp.core', 'msgspec', 'tabulate')\n"
+        "print([name for name in sys.modules if name.startswith(slow)])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "[]" == answer.stdout.splitlines()[-1]
+
+
+@pytest.mark.data
+def test_recorded_sessions_end_to_end(data: Path) -> None:
+    """The command reads all recorded sessions, gzip and all, without a problem."""
+    answer = _json(data / "claude_code_sessions", "--by", "session")
+    assert (6_927, 110, 110, 0, []) == (
+        answer["exchanges"],
+        answer["sessions"],
+        len(answer["groups"]),
+        answer["unpriced_exchanges"],
+        answer["problems"],
+    )

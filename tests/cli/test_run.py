@@ -1,0 +1,188 @@
+"""`scrimp run -- CLIENT...`: the client's own output and exit code, and the bill beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scrimp.cli.run import client_environment
+from scrimp.sim.app import SimApp
+from scrimp.store.ledger import open_ledger
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Scrimp
+
+Started = Callable[..., subprocess.Popen[str]]
+
+#: One request with the standard library alone, as any client would make it.
+CLIENT = """
+import json, os, sys, urllib.request
+headers = {"x-api-key": "sk-fake", "anthropic-version": "2023-06-01", "content-type": "application/json"}
+body = {"model": "claude-opus-5-5", "max_tokens": 50, "messages": [{"role": "user", "content": "a secret"}]}
+url = os.environ["ANTHROPIC_BASE_URL"] + "/v1/messages"
+with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers)) as answer:
+    print(json.load(answer)["id"])
+"""
+
+
+@pytest.fixture
+def options(simulated: str, tmp_path: Path) -> list[str]:
+    """Return what sends a run to the simulator and its rows to a ledger of the test's own."""
+    return ["--upstream", simulated, "--db", str(tmp_path / "ledger.db")]
+
+
+def test_the_bill_is_the_invoice(scrimp: Scrimp, options: list[str], simulator: SimApp, tmp_path: Path) -> None:
+    """Standard output is the client's alone; the bill is on standard error, in the file, and in the ledger."""
+    file = tmp_path / "bill.json"
+    ended = scrimp("run", *options, "--json", str(file), "--", sys.executable, "-c", CLIENT)
+    (line,) = simulator.simulator.invoice.lines
+    bill = json.loads(file.read_text())
+    assert (0, f"{line.message_id}\n") == (ended.returncode, ended.stdout)
+    assert (1, 0, line.cost_nano_usd, ["claude-opus-5-5"]) == (
+        bill["exchanges"],
+        bill["unpriced_exchanges"],
+        bill["cost_nano_usd"],
+        bill["models"],
+    )
+    assert line.cost_nano_usd / 1e9 == bill["cost_usd"]
+    assert line.classes.output_tokens == bill["usage"]["output_tokens"]
+    assert line.classes.uncached_input_tokens == bill["usage"]["uncached_input_tokens"]
+    assert f"made 1 exchange for ${bill['cost_usd']:.6f} at list price" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    with open_ledger(tmp_path / "ledger.db") as ledger:
+        assert [line.message_id] == [exchange.message_id for exchange in ledger.exchanges()]
+
+
+def test_the_upstream_is_where_the_client_would_have_gone(
+    scrimp: Scrimp, simulated: str, simulator: SimApp, tmp_path: Path
+) -> None:
+    """Without --upstream it is the shell's own ANTHROPIC_BASE_URL."""
+    client = [sys.executable, "-c", CLIENT]
+    ended = scrimp("run", "--db", str(tmp_path / "a.db"), "--", *client, env={"ANTHROPIC_BASE_URL": simulated})
+    assert 0 == ended.returncode
+    assert 1 == len(simulator.simulator.invoice.lines)
+
+
+@pytest.mark.parametrize("code", [0, 1, 3, 77])
+def test_the_exit_code_is_the_client_s(scrimp: Scrimp, options: list[str], code: int) -> None:
+    """And its output comes through byte for byte, without a bill if none is wanted."""
+    program = f"import sys; sys.stdout.write('out\\n'); sys.stderr.write('err\\n'); sys.exit({code})"
+    ended = scrimp("run", *options, "--quiet", "--", sys.executable, "-c", program)
+    assert (code, "out\n", "err\n") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_a_client_that_a_signal_ended_is_told_as_a_shell_does(scrimp: Scrimp, options: list[str]) -> None:
+    """128 and the number of the signal; the bill is printed all the same."""
+    program = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    ended = scrimp("run", *options, "--", sys.executable, "-c", program)
+    assert 137 == ended.returncode
+    assert "made 0 exchanges" in ended.stderr
+
+
+def test_the_client_s_input_is_its_own(scrimp: Scrimp, options: list[str]) -> None:
+    """A prompt may be piped in."""
+    program = "import sys; print(sys.stdin.read().upper())"
+    ended = scrimp("run", *options, "--quiet", "--", sys.executable, "-c", program, input="words")
+    assert "WORDS\n" == ended.stdout
+
+
+def test_options_of_the_client_are_not_ours(scrimp: Scrimp, options: list[str]) -> None:
+    """After the client's name everything is its own, even what we have an option for."""
+    program = "import sys; print(sys.argv[1:])"
+    for dashes in ([], ["--"]):
+        ended = scrimp("run", *options, "--quiet", *dashes, sys.executable, "-c", program, "--json", "-p", "--", "x")
+        assert "['--json', '-p', '--', 'x']\n" == ended.stdout
+
+
+@pytest.mark.parametrize("client", ["no-such-client-anywhere", "/", "./missing"])
+def test_a_client_that_cannot_be_run_is_called_wrongly(scrimp: Scrimp, options: list[str], client: str) -> None:
+    """Exit code 2 and one sentence; no bill for what never ran."""
+    ended = scrimp("run", *options, "--", client)
+    assert (2, "") == (ended.returncode, ended.stdout)
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"scrimp: Cannot run {client}: ")
+
+
+def test_no_client_is_called_wrongly(scrimp: Scrimp) -> None:
+    """There has to be something to run."""
+    assert 2 == scrimp("run").returncode
+
+
+def test_a_bill_that_cannot_be_written_is_said_before_the_client_runs(
+    scrimp: Scrimp, options: list[str], tmp_path: Path
+) -> None:
+    """A run may cost dollars; its bill must not be lost to a typing mistake."""
+    ended = scrimp("run", *options, "--json", str(tmp_path / "none" / "a"), "--", sys.executable, "-c", "print('ran')")
+    assert (2, "") == (ended.returncode, ended.stdout)
+    assert "No such file or directory" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_upstream_that_is_down_is_the_client_s_to_judge(scrimp: Scrimp, tmp_path: Path) -> None:
+    """It gets a 502 and fails as it fails in an outage; the bill says that nothing was priced."""
+    db = str(tmp_path / "a.db")
+    ended = scrimp("run", "--upstream", "http://127.0.0.1:9", "--db", db, "--", sys.executable, "-c", CLIENT)
+    assert 1 == ended.returncode
+    assert "HTTP Error 502" in ended.stderr
+    assert "made 1 exchange for $0.000000" in ended.stderr
+    assert "No price for 1 exchange" in ended.stderr
+
+
+def test_a_client_that_is_killed_within_a_stream_is_billed(scrimp: Scrimp, options: list[str], tmp_path: Path) -> None:
+    """What it had is in the ledger before the command ends."""
+    program = CLIENT.replace('"max_tokens"', '"stream": True, "max_tokens"').replace(
+        'print(json.load(answer)["id"])', "answer.read(1); os.kill(os.getpid(), 9)"
+    )
+    ended = scrimp("run", *options, "--", sys.executable, "-c", program)
+    assert 137 == ended.returncode
+    with open_ledger(tmp_path / "ledger.db") as ledger:
+        (exchange,) = ledger.exchanges()
+    assert exchange.closed_at_ms is not None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_termination_are_the_client_s(
+    started: Started, options: list[str], number: signal.Signals
+) -> None:
+    """It decides what they mean; the bill is printed either way."""
+    program = (
+        "import signal, sys, time\n"
+        "def bye(number, _):\n"
+        "    print('bye', flush=True)\n"
+        "    sys.exit(5)\n"
+        f"signal.signal({number.value}, bye)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    process = started("run", *options, "--", sys.executable, "-c", program, start_new_session=True)
+    assert process.stdout is not None
+    assert "ready\n" == process.stdout.readline()
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does: to everybody in the foreground
+    else:
+        process.send_signal(number)
+    out, err = process.communicate()
+    assert ("bye\n", 5) == (out, process.returncode)
+    assert "made 0 exchanges" in err
+    assert "Traceback" not in err
+
+
+def test_a_client_finds_the_gateway_past_any_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own exceptions are kept; Claude Code is asked to say what each request is for."""
+    for given, expected in ((None, "127.0.0.1"), ("a.example", "a.example,127.0.0.1"), ("*", "*")):
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        if given:
+            monkeypatch.setenv("no_proxy", given)
+        environment = client_environment("http://127.0.0.1:5")
+        assert (expected, expected) == (environment["NO_PROXY"], environment["no_proxy"])
+        assert "http://127.0.0.1:5" == environment["ANTHROPIC_BASE_URL"]
+        assert "1" == environment["CLAUDE_CODE_GATEWAY_HINT_HEADERS"]

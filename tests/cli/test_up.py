@@ -1,0 +1,136 @@
+"""`scrimp up`: a real process, what it says, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scrimp.sim.app import SimApp
+from scrimp.store.ledger import open_ledger
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Scrimp
+
+Started = Callable[..., subprocess.Popen[str]]
+
+REQUEST = b'{"model":"claude-opus-5-5","max_tokens":50,"messages":[{"role":"user","content":"a secret"}]}'
+HEADERS = {"x-api-key": "sk-fake", "anthropic-version": "2023-06-01", "content-type": "application/json"}
+
+
+def announced(process: subprocess.Popen[str]) -> list[str]:
+    """Return the three lines that a gateway prints when it listens."""
+    assert process.stdout is not None
+    return [process.stdout.readline() for _ in range(3)]
+
+
+def test_it_serves_records_and_keeps_quiet(started: Started, simulated: str, simulator: SimApp, tmp_path: Path) -> None:
+    """Three lines on standard output, nothing in the log, and the bill in the ledger; no text or key anywhere."""
+    db = tmp_path / "ledger.db"
+    process = started("up", "--port", "0", "--upstream", simulated, "--db", str(db))
+    listens, point, bill = announced(process)
+    url = listens.split()[3]
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/v1/messages", REQUEST, HEADERS)) as answer:  # noqa: S310 - loopback
+        message = json.loads(answer.read())
+    process.terminate()
+    out, err = process.communicate()
+    assert ("", "", 0) == (out, err, process.returncode)
+    assert f"Scrimp listens on {url} and sends everything on to {simulated} (observe).\n" == listens
+    assert f"Point a client at it:  export ANTHROPIC_BASE_URL={url}\n" == point
+    assert f"See the bill:          scrimp report --db {db}\n" == bill
+    with open_ledger(db) as ledger:
+        (exchange,) = ledger.exchanges()
+    assert (message["id"], simulator.simulator.invoice.cost_nano_usd) == (exchange.message_id, exchange.cost_nano_usd)
+    for file in tmp_path.glob("ledger.db*"):
+        assert b"a secret" not in file.read_bytes()
+        assert b"sk-fake" not in file.read_bytes()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "0.0.0.0"])  # noqa: S104 - what users may ask for
+def test_the_address_that_it_says_can_be_used(started: Started, simulated: str, tmp_path: Path, host: str) -> None:
+    """Whatever it was told to listen on."""
+    db = str(tmp_path / "a.db")
+    url = announced(started("up", "--host", host, "--port", "0", "--upstream", simulated, "--db", db))[0].split()[3]
+    with urllib.request.urlopen(f"{url}/healthz") as answer:  # noqa: S310 - loopback
+        assert b'{"status":"ok"}' == answer.read()
+
+
+def refused(scrimp: Scrimp, *options: str, code: int = 2) -> str:
+    """Return the one line that `scrimp up` ends with."""
+    ended = scrimp("up", "--port", "0", *options)
+    assert (code, "") == (ended.returncode, ended.stdout)
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("scrimp: ")
+    return line
+
+
+def test_a_port_in_use_is_called_wrongly(scrimp: Scrimp, tmp_path: Path) -> None:
+    """Exit code 2, one sentence what, one what next."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        line = refused(scrimp, "--port", port, "--db", str(tmp_path / "a.db"))
+    assert f"scrimp: Cannot listen on 127.0.0.1:{port}: Address already in use. Choose another with --port." == line
+
+
+@pytest.mark.parametrize("url", ["localhost:8080", "ftp://x", "http://", "http://x:port", "https://key@api.invalid"])
+def test_a_bad_upstream_is_called_wrongly(scrimp: Scrimp, tmp_path: Path, url: str) -> None:
+    """Before anything is served or made, and without repeating what may be a key."""
+    line = refused(scrimp, "--upstream", url, "--db", str(tmp_path / "a.db"))
+    assert "https://api.anthropic.com" in line
+    assert "key@" not in line
+    assert [] == list(tmp_path.glob("a.db*"))
+
+
+def test_a_ledger_that_cannot_be_used_is_named(scrimp: Scrimp, tmp_path: Path) -> None:
+    """A folder in the ledger's place, a file in its folder's place, and a scheme that we do not know."""
+    (tmp_path / "file").touch()
+    assert "cannot be opened" in refused(scrimp, "--db", str(tmp_path), code=1)
+    assert "cannot be made" in refused(scrimp, "--db", str(tmp_path / "file" / "a.db"), code=1)
+    assert "'redis'" in refused(scrimp, "--db", "redis://h/1")
+
+
+@pytest.mark.parametrize(
+    "options", [["--port", "70000"], ["--port", "-1"], ["--port", "x"], ["--mode", "reckless"], ["--nope"], ["extra"]]
+)
+def test_wrong_options_are_called_wrongly(scrimp: Scrimp, options: list[str]) -> None:
+    """Exit code 2 and no traceback."""
+    ended = scrimp("up", *options)
+    assert (2, "") == (ended.returncode, ended.stdout)
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_setting_may_come_from_the_environment_or_a_file(
+    started: Started, environment: dict[str, str], simulated: str, tmp_path: Path
+) -> None:
+    """A flag wins over a variable, a variable over the file."""
+    file = tmp_path / "settings.toml"
+    file.write_text(f'upstream = "{simulated}"\nport = 1\ndb = "{tmp_path / "file.db"}"\n', encoding="utf-8")
+    environment |= {"SCRIMP_CONFIG": str(file), "SCRIMP_PORT": "2", "SCRIMP_DB": str(tmp_path / "variable.db")}
+    lines = announced(started("up", "--port", "0"))
+    assert simulated in lines[0]
+    assert f"{tmp_path / 'variable.db'}\n" == lines[2].split()[-1] + "\n"
+
+
+def test_it_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
+    """Alembic and the SDK cost a second each; a new ledger needs neither."""
+    code = (
+        "import sys\n"
+        "from scrimp.config import Settings\n"
+        "from scrimp.gateway.build import build\n"
+        "from scrimp.gateway.server import bind, serve_forever\n"
+        "import scrimp.cli.up\n"
+        "build(Settings(upstream='http://127.0.0.1:1', db=sys.argv[1]))\n"
+        "print(sorted({'alembic', 'anthropic', 'sqlalchemy', 'tabulate', 'scrimp.sim', 'scrimp.replay.report'}"
+        " & set(sys.modules)))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.db")], capture_output=True, text=True, check=True
+    )
+    assert "[]\n" == ended.stdout

@@ -1,0 +1,59 @@
+"""Blocks: what may be marked, what text they hold, what their digest covers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from scrimp.core.wire.blocks import Block, block_head, block_text, content_blocks, digest_of, unmarked
+
+
+def block(value: dict[str, Any]) -> Block:
+    """Return the only block of a user message."""
+    raw = msgspec.Raw(json.dumps([value]).encode())
+    (read,) = content_blocks("messages", "messages.0.content", "user", raw)
+    return read
+
+
+@pytest.mark.parametrize(
+    ("value", "markable"),
+    [
+        ({"type": "text", "text": "a"}, True),
+        ({"type": "text", "text": ""}, False),
+        ({"type": "thinking", "thinking": "a", "signature": ""}, False),
+        ({"type": "redacted_thinking", "data": ""}, False),
+        ({"type": "tool_result", "content": ""}, True),
+    ],
+)
+def test_what_may_be_marked(value: dict[str, Any], markable: bool) -> None:
+    """Thinking and empty text may not carry cache_control (API docs)."""
+    assert markable == block(value).markable
+
+
+@pytest.mark.parametrize("value", [{"type": "text", "text": 5}, {"type": "text"}, {"type": "image"}])
+def test_no_text_is_empty(value: dict[str, Any]) -> None:
+    """A block without readable text has none."""
+    assert "" == block_text(block(value))
+
+
+def test_fields_of_odd_types_are_an_unknown_kind() -> None:
+    """A block we cannot read is carried whole, as a kind of its own."""
+    assert "unknown" == block_head(msgspec.Raw(b'{"type": 5}')).type
+
+
+def test_marks_go_and_the_rest_stays() -> None:
+    """First, last or null: only the mark is cut out."""
+    for text in (
+        b'{"cache_control": {"a": 1}, "b": 2}',
+        b'{"b": 2, "cache_control":null}',
+        b'{"b": 2,"cache_control":{}}',
+    ):
+        assert b'{"b": 2}' == unmarked(text)
+
+
+def test_the_role_is_part_of_the_digest() -> None:
+    """The same words of another speaker are another prompt."""
+    assert digest_of("user", b"a") != digest_of("assistant", b"a")

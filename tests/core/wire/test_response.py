@@ -1,0 +1,149 @@
+"""The meter reads usage from whole and streamed answers, compressed or not, cut anywhere."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+import brotli
+import pytest
+from backports import zstd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scrimp.core.wire import response
+from scrimp.core.wire.response import Answer, ResponseMeter
+from scrimp.core.wire.usage import Usage
+
+START = {
+    "type": "message_start",
+    "message": {
+        "id": "msg_1",
+        "model": "claude-opus-5-5",
+        "usage": {
+            "input_tokens": 7,
+            "cache_creation_input_tokens": 20,
+            "cache_read_input_tokens": 100,
+            "cache_creation": {"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 15},
+            "output_tokens": 1,
+        },
+    },
+}
+DELTA = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 55}}
+TEXT = {
+    "type": "content_block_delta",
+    "index": 0,
+    "delta": {"type": "text_delta", "text": "hi \n\n data: not an event"},
+}
+FULL = Usage(7, 100, 5, 15, 55)
+
+
+def sse(*events: dict[str, Any]) -> bytes:
+    """Render events as the API streams them."""
+    return b"".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events)
+
+
+STREAM = sse(START, {"type": "ping"}, TEXT, DELTA, {"type": "message_stop"})
+CODERS = {None: bytes, "gzip": gzip.compress, "br": brotli.compress, "zstd": zstd.compress}
+
+
+def feed(content_type: str, coding: str | None, body: bytes, size: int = 1 << 16) -> Answer:
+    """Feed a body in chunks of one size."""
+    meter = ResponseMeter(content_type, coding)
+    for at in range(0, len(body), size):
+        meter.feed(body[at : at + size])
+    return meter.answer()
+
+
+@pytest.mark.parametrize("coding", CODERS)
+@given(size=st.integers(1, 400))
+def test_a_stream_is_read_from_any_chunks(coding: str | None, size: int) -> None:
+    """Final usage, ids and stop reason come out of every coding and cut."""
+    answer = feed("text/event-stream; charset=utf-8", coding, CODERS[coding](STREAM), size)
+    metered = answer.metered("asked-for")
+
+    assert metered is not None
+    assert FULL == metered.usage
+    assert ("msg_1", "claude-opus-5-5", "end_turn", True) == (
+        answer.message_id,
+        answer.served_model,
+        answer.stop_reason,
+        answer.usage_complete,
+    )
+
+
+@given(st.integers(0, len(STREAM)))
+def test_a_cut_stream_is_a_lower_bound(cut: int) -> None:
+    """What was not seen is not invented, and usage is complete only once the final delta came."""
+    answer = feed("text/event-stream", None, STREAM[:cut])
+    metered = answer.metered(None)
+    seen = metered.usage if metered else Usage()
+
+    assert seen.output_tokens in {0, 1, 55}
+    assert answer.usage_complete == (seen.output_tokens == 55)
+    assert seen.total_input_tokens in {0, FULL.total_input_tokens}
+
+
+@pytest.mark.parametrize("coding", CODERS)
+def test_a_whole_answer_is_read(coding: str | None) -> None:
+    """A JSON Message carries its usage itself."""
+    body = json.dumps({**START["message"], "type": "message", "stop_reason": "tool_use"}).encode()  # type: ignore[dict-item]
+    answer = feed("application/json", coding, CODERS[coding](body))
+
+    assert answer.usage_complete
+    assert "tool_use" == answer.stop_reason
+
+
+def test_an_error_envelope_names_its_type() -> None:
+    """Errors have no usage; their type is recorded."""
+    body = b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}'
+
+    assert Answer(error_type="overloaded_error") == feed("application/json", None, body)
+
+
+def test_an_error_event_keeps_what_was_seen() -> None:
+    """A stream that fails half-way leaves a lower bound and the error's type."""
+    answer = feed("text/event-stream", None, sse(START, TEXT, {"type": "error", "error": {"type": "overloaded_error"}}))
+
+    assert "overloaded_error" == answer.error_type
+    assert not answer.usage_complete
+    assert answer.usage is not None
+
+
+@pytest.mark.parametrize(
+    ("content_type", "coding", "body"),
+    [
+        ("application/json", None, b"<html>502</html>"),
+        ("application/json", None, b""),
+        ("application/json", "gzip", b"not gzip"),
+        ("application/json", "lzma", b"{}"),
+        ("application/json", None, b"[" * 100_000),
+        ("text/event-stream", None, b"event: message_start\ndata: {torn\n\n"),
+        ("text/event-stream", None, b'event: message_start\ndata: {"message":{"usage":"free"}}\n\n'),
+        ("text/html", None, b"hello"),
+        ("application/json", None, b'{"usage":null}'),
+    ],
+)
+def test_unreadable_answers_have_no_usage(content_type: str, coding: str | None, body: bytes) -> None:
+    """The meter never raises and never makes up a zero."""
+    answer = feed(content_type, coding, body)
+
+    assert answer.metered("m") is None
+    assert not answer.usage_complete
+
+
+def test_a_huge_answer_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the limit the body is dropped, not collected."""
+    monkeypatch.setattr(response, "JSON_BYTES_MAX", 10)
+
+    assert Answer() == feed("application/json", None, b'{"id":"msg_1","usage":{"input_tokens":1}}')
+
+
+def test_the_first_token_is_noticed_once_the_answer_begins() -> None:
+    """A stream begins with message_start; a ping before it is not a beginning."""
+    meter = ResponseMeter("text/event-stream", None)
+    meter.feed(sse({"type": "ping"}))
+    assert not meter.first_token_seen
+    meter.feed(sse(START))
+    assert meter.first_token_seen

@@ -1,0 +1,68 @@
+"""The decoder: any split of the bytes gives the same events."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scrimp.core.wire import sse
+from scrimp.core.wire.sse import SseDecoder, SseEvent
+
+LINE = st.sampled_from(
+    [b"event: ping", b"event:message_start", b'data: {"a":1}', b"data:x", b"data", b": comment", b"id: 7", b"", b"junk"]
+)
+STREAM = st.tuples(st.lists(LINE, max_size=30), st.sampled_from([b"\n", b"\r\n", b"\r"])).map(
+    lambda parts: parts[1].join(parts[0]) + parts[1]
+)
+
+
+def decode(chunks: list[bytes]) -> list[SseEvent]:
+    """Feed the chunks to one decoder."""
+    decoder = SseDecoder()
+    return [event for chunk in chunks for event in decoder.feed(chunk)]
+
+
+@given(STREAM, st.data())
+def test_any_split_gives_the_same_events(stream: bytes, data: st.DataObject) -> None:
+    """Cutting the stream anywhere, even inside a CRLF, changes nothing."""
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+
+    assert decode([stream]) == decode(pieces)
+
+
+@given(STREAM)
+def test_byte_by_byte_equals_all_at_once(stream: bytes) -> None:
+    """The smallest chunks give what one chunk gives."""
+    assert decode([stream]) == decode([bytes([byte]) for byte in stream])
+
+
+@given(st.lists(LINE, max_size=30))
+def test_line_ends_do_not_matter(lines: list[bytes]) -> None:
+    """LF, CRLF and CR end a line alike."""
+    expected = decode([b"\n".join([*lines, b""])])
+
+    assert expected == decode([b"\r\n".join([*lines, b""])])
+    assert expected == decode([b"\r".join([*lines, b""])])
+
+
+def test_fields() -> None:
+    """Several data lines join with LF, one leading space goes, comments and unknown fields are dropped."""
+    stream = b"\xef\xbb\xbfevent: message_delta\n: hi\nid: 1\ndata: a\ndata:  b\n\ndata: alone\n\nevent: empty\n\n"
+
+    assert [SseEvent(b"message_delta", b"a\n b"), SseEvent(b"message", b"alone")] == decode([stream])
+
+
+def test_an_unfinished_event_is_not_dispatched() -> None:
+    """A stream cut before the blank line holds no event."""
+    assert [] == decode([b"event: message_start\ndata: {}\n"])
+
+
+def test_an_endless_line_stops_the_decoder() -> None:
+    """Memory is bounded: past the limit the decoder says so and reads no more."""
+    decoder = SseDecoder()
+    for _ in range(sse.EVENT_BYTES_MAX // (1 << 20) + 1):
+        decoder.feed(b"x" * (1 << 20))
+
+    assert decoder.overflowed
+    assert [] == decoder.feed(b"\ndata: a\n\n")

@@ -1,0 +1,265 @@
+"""Group commit: rows are written in order, waiters are told the truth, and trouble costs nobody a row."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scrimp.errors import LedgerError
+from scrimp.store.rows import Row
+from scrimp.store.sqlite import LedgerBusy
+from scrimp.store.writer import Entry, GroupWriter
+
+
+class Disk:
+    """Where groups go: it can be held, be busy, and refuse a row for good."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[Row]] = []
+        self.busy = False
+        self.poison: Row | None = None
+        self.asked = threading.Event()
+        self.written = threading.Event()
+        self.free = threading.Event()
+        self.free.set()
+
+    def commit(self, rows: Sequence[Row]) -> None:
+        """Keep a group, or raise as told."""
+        self.asked.set()
+        self.free.wait()
+        if self.busy:
+            raise LedgerBusy("The disk is full.")
+        if self.poison in set(rows):
+            raise LedgerError("The row is poison.")
+        self.groups.append(list(rows))
+        self.written.set()
+
+    @property
+    def rows(self) -> list[Row]:
+        """Every row that was written, in order."""
+        return [row for rows in self.groups for row in rows]
+
+
+def _waiting(row: Row | None) -> Entry:
+    return Entry(row, waiter=asyncio.get_running_loop().create_future())
+
+
+async def _outcome(entry: Entry) -> str:
+    assert entry.waiter is not None
+    try:
+        await entry.waiter
+    except LedgerError as error:
+        return error.message
+    return "written"
+
+
+async def _error(entry: Entry) -> LedgerError:
+    assert entry.waiter is not None
+    with pytest.raises(LedgerError) as caught:
+        await entry.waiter
+    return caught.value
+
+
+@given(st.integers(0, 2_500))
+def test_everything_put_is_written_once_in_order(count: int) -> None:
+    """Whatever is queued before the stop is written by it, in its order, however many groups that takes."""
+    disk = Disk()
+    writer = GroupWriter(disk.commit)
+    for number in range(count):
+        writer.put(Entry((number,)))
+    writer.stop()
+    assert [(number,) for number in range(count)] == disk.rows
+
+
+def test_what_gathers_while_a_group_is_written_is_one_group() -> None:
+    """While the disk is busy with one row, the next hundred become one transaction."""
+
+    async def scenario() -> list[int]:
+        disk = Disk()
+        writer = GroupWriter(disk.commit)
+        disk.free.clear()
+        first = _waiting(("first",))
+        writer.put(first)
+        await asyncio.to_thread(disk.asked.wait)
+        rest = [_waiting((number,)) for number in range(100)]
+        for entry in rest:
+            writer.put(entry)
+        disk.free.set()
+        assert {"written"} == {await _outcome(entry) for entry in (first, *rest)}
+        writer.stop()
+        return [len(rows) for rows in disk.groups]
+
+    assert [1, 100] == asyncio.run(scenario())
+
+
+def test_trouble_tells_the_waiters_and_keeps_the_rows() -> None:
+    """A busy disk fails who waits, keeps every row, and writes them all, in order, once it can."""
+
+    async def scenario() -> None:
+        disk = Disk()
+        writer = GroupWriter(disk.commit)
+        disk.busy = True
+        writer.put(Entry(("a",)))
+        waiting = _waiting(("b",))
+        writer.put(waiting)
+        assert "The disk is full." == await _outcome(waiting)
+        assert "The disk is full." == str(writer.trouble)
+        disk.busy = False
+        mark = _waiting(None)
+        writer.put(mark)
+        assert ("written", None) == (await _outcome(mark), writer.trouble)
+        assert [("a",), ("b",)] == disk.rows
+        writer.stop()
+        assert [("a",), ("b",)] == disk.rows
+
+    asyncio.run(scenario())
+
+
+def test_trouble_heals_without_anybody_waiting() -> None:
+    """Rows of a busy time are tried again by themselves."""
+
+    async def scenario() -> None:
+        disk = Disk()
+        writer = GroupWriter(disk.commit)
+        disk.busy = True
+        waiting = _waiting(("a",))
+        writer.put(waiting)
+        await _outcome(waiting)
+        disk.busy = False
+        assert await asyncio.to_thread(disk.written.wait, 60)
+        writer.stop()
+        assert ([("a",)], None) == (disk.rows, writer.trouble)
+
+    asyncio.run(scenario())
+
+
+def test_a_row_that_can_never_be_written_costs_only_itself() -> None:
+    """One poisoned row fails its own waiter; the rest of its group is written."""
+
+    async def scenario() -> None:
+        disk = Disk()
+        disk.poison = ("b",)
+        writer = GroupWriter(disk.commit)
+        entries = [_waiting((name,)) for name in "abc"]
+        disk.free.clear()
+        for entry in entries:
+            writer.put(entry)
+        disk.free.set()
+        assert ["written", "The row is poison.", "written"] == [await _outcome(entry) for entry in entries]
+        assert ("The row is poison.", None) == (str(writer.take_rejected()), writer.trouble)
+        assert [("a",), ("c",)] == disk.rows
+        writer.stop()
+
+    asyncio.run(scenario())
+
+
+def test_an_unforeseen_error_does_not_end_the_thread() -> None:
+    """A fault of our own in the thread reaches the waiter as a LedgerError, and the next row is written."""
+
+    async def scenario() -> None:
+        disk = Disk()
+        writer = GroupWriter(disk.commit)
+        unhashable = _waiting([["a list"]])
+        writer.put(unhashable)
+        assert "The ledger's writer failed" in await _outcome(unhashable)
+        good = _waiting(("good",))
+        writer.put(good)
+        assert "written" == await _outcome(good)
+        with pytest.raises(LedgerError, match="writer failed"):
+            writer.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_full_queue_refuses_more_and_says_why() -> None:
+    """At the limit a row is refused in a sentence with the limit; what was accepted is still written."""
+    disk = Disk()
+    disk.free.clear()
+    writer = GroupWriter(disk.commit, queue_limit_exchanges=3)
+    for number in range(3):
+        writer.put(Entry((number,)))
+    with pytest.raises(LedgerError, match="3 exchanges wait to be written to the ledger, which is the limit"):
+        writer.put(Entry((3,)))
+    disk.free.set()
+    writer.stop()
+    assert [(0,), (1,), (2,)] == disk.rows
+
+
+def test_a_stop_in_trouble_says_how_much_is_lost() -> None:
+    """Stopping tries once more; what still cannot be written is counted in the error."""
+    disk = Disk()
+    disk.busy = True
+    writer = GroupWriter(disk.commit)
+    writer.put(Entry(("a",)))
+    writer.put(Entry(("b",)))
+    with pytest.raises(LedgerError, match=r"^2 exchanges could not be written to the ledger\. The disk is full\.$"):
+        writer.stop()
+
+
+def test_nothing_is_taken_after_the_stop() -> None:
+    """A row after the stop is refused instead of waiting for ever."""
+    writer = GroupWriter(Disk().commit)
+    writer.stop()
+    with pytest.raises(LedgerError, match="closed already"):
+        writer.put(Entry(("late",)))
+
+
+def test_a_waiter_that_left_does_not_matter() -> None:
+    """A cancelled waiter's row is written, and the others are told."""
+
+    async def scenario() -> None:
+        disk = Disk()
+        disk.free.clear()
+        writer = GroupWriter(disk.commit)
+        left, stayed = _waiting(("left",)), _waiting(("stayed",))
+        writer.put(left)
+        writer.put(stayed)
+        assert left.waiter is not None
+        left.waiter.cancel()
+        disk.free.set()
+        assert "written" == await _outcome(stayed)
+        writer.stop()
+        assert {("left",), ("stayed",)} == set(disk.rows)
+
+    asyncio.run(scenario())
+
+
+def test_a_loop_that_is_gone_does_not_matter() -> None:
+    """A waiter whose event loop was closed does not disturb the writer."""
+    disk = Disk()
+    disk.free.clear()
+    writer = GroupWriter(disk.commit)
+
+    async def leave() -> None:
+        writer.put(_waiting(("gone",)))
+
+    asyncio.run(leave())
+    disk.free.set()
+    writer.put(Entry(("next",)))
+    writer.stop()
+    assert [("gone",), ("next",)] == disk.rows
+
+
+def test_an_error_is_raised_anew_for_each_who_waited() -> None:
+    """Two waiters get the same words but not the same object, which would keep both of their frames alive."""
+
+    async def scenario() -> None:
+        disk = Disk()
+        disk.busy = True
+        disk.free.clear()
+        writer = GroupWriter(disk.commit)
+        entries = [_waiting(("a",)), _waiting(("b",))]
+        for entry in entries:
+            writer.put(entry)
+        disk.free.set()
+        errors = [await _error(entry) for entry in entries]
+        assert (["The disk is full."] * 2, 2) == ([str(error) for error in errors], len(set(map(id, errors))))
+        disk.busy = False
+        writer.stop()
+
+    asyncio.run(scenario())

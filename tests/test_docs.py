@@ -1,0 +1,79 @@
+"""The documents tell the truth: their examples run, their links lead somewhere, their reference is fresh.
+
+A fenced block that opens with ```console run holds commands that are run in a home of their own; ```console run=2 says
+that each ends with exit code 2. Lines of output are for the reader and are not compared.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scrimp.cli.main import COMMANDS
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+FENCE = re.compile(r"^```console run(?:=(\d))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def _examples() -> list[tuple[str, str, int]]:
+    return [
+        (document.name, line.removeprefix("$ "), int(code or 0))
+        for document in DOCUMENTS
+        for code, block in FENCE.findall(document.read_text(encoding="utf-8"))
+        for line in block.splitlines()
+        if line.startswith("$ scrimp ")
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("document", "line", "expected"), _examples())
+def test_each_example_runs_as_stated(document: str, line: str, expected: int, tmp_path: Path) -> None:
+    """A reader who types it gets the exit code that the page promises, and never a traceback."""
+    command = [sys.executable, "-m", *shlex.split(line)]
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=dict(os.environ))
+    assert (expected, False) == (finished.returncode, "Traceback" in finished.stderr), f"{document}: {finished.stderr}"
+
+
+def test_there_are_examples() -> None:
+    """The README and the quickstart each hold at least one example that runs."""
+    assert {"README.md", "quickstart.md"} <= {document for document, _, _ in _examples()}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_each_link_leads_somewhere(document: Path) -> None:
+    """Every relative link names a file of the repository."""
+    targets = LINK.findall(document.read_text(encoding="utf-8"))
+    assert [] == [target for target in targets if not (document.parent / target).exists()]
+
+
+def test_each_command_is_documented() -> None:
+    """docs/reference/cli.md has a section for every command of the table."""
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+    assert [] == [name for name in COMMANDS if f"## scrimp {name}\n" not in page]
+
+
+def test_the_reference_is_fresh() -> None:
+    """docs/reference is what `make docs` would write now."""
+    generator = ROOT / "tools" / "generate_docs.py"
+    finished = subprocess.run([sys.executable, generator, "--check"], capture_output=True, text=True, check=False)
+    assert (0, "") == (finished.returncode, finished.stderr)
+
+
+def test_decisions_are_numbered_and_whole() -> None:
+    """docs/adr counts from 0001 without gaps, and each record has its four parts."""
+    records = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    assert list(range(1, len(records) + 1)) == [int(record.name[:4]) for record in records]
+    parts = ["Context", "Decision", "Consequences", "Measurement"]
+    assert [] == [
+        record.name
+        for record in records
+        if parts != re.findall(r"^## (\w+)", record.read_text(encoding="utf-8"), re.MULTILINE)
+    ]

@@ -1,0 +1,111 @@
+"""Write docs/reference from the code; with --check, refuse a page that is stale.
+
+make docs                                 write
+python tools/generate_docs.py --check     exit 1 and name the stale pages
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+from tabulate import tabulate
+
+from scrimp import config, errors
+from scrimp.cli.main import COMMANDS, cli
+from scrimp.config import PREFIX, Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+WIDTH = 100
+NOTICE = "<!-- Written by `make docs` from the code. Change the code, not this page. -->"
+
+
+def _help(path: tuple[str, ...], command: click.Command, parent: click.Context) -> Iterator[str]:
+    """Yield one section per command, groups before their members."""
+    context = click.Context(command, info_name=path[-1], parent=parent, max_content_width=WIDTH, terminal_width=WIDTH)
+    name = " ".join(("scrimp", *path))
+    yield f"## {name}\n\n```text\n{command.get_help(context)}\n```\n"
+    if isinstance(command, click.Group):
+        for member in command.list_commands(context):
+            found = command.get_command(context, member)
+            if found is not None:
+                yield from _help((*path, member), found, context)
+
+
+def command_page() -> str:
+    """Return the page of every command's own help, and what the exit codes mean."""
+    root = click.Context(cli, info_name="scrimp", max_content_width=WIDTH, terminal_width=WIDTH)
+    sections = [f"# Commands\n\n{NOTICE}\n\n```text\n{cli.get_help(root)}\n```\n"]
+    sections.append(
+        "Exit codes: 0 done; 1 it ran and the answer is no; 2 called wrongly. An error is one sentence that says what\n"
+        "happened and one that says what to do next. `--json` prints one object to standard output and nothing else.\n"
+    )
+    for name in COMMANDS:
+        command = cli.get_command(root, name)
+        if command is not None:
+            sections += _help((name,), command, root)
+    return "\n".join(sections)
+
+
+def _theory(path: Path) -> str:
+    module = ".".join(path.relative_to(ROOT / "src").parent.parts)
+    text = inspect.cleandoc(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
+    return f"## {module}\n\n```text\n{text}\n```\n"
+
+
+def rooms_page() -> str:
+    """Return the page of every package's theory of operation."""
+    packages = sorted((ROOT / "src" / "scrimp").rglob("__init__.py"), key=lambda path: path.parent.parts)
+    return "\n".join([f"# Rooms\n\n{NOTICE}\n", *map(_theory, packages)])
+
+
+def errors_page() -> str:
+    """Return the page of the error tree."""
+    return f"# Errors\n\n{NOTICE}\n\n```text\n{inspect.cleandoc(errors.__doc__ or '')}\n```\n"
+
+
+def settings_page() -> str:
+    """Return the page of every setting: its environment variable, its default and what it means."""
+    meanings = inspect.cleandoc(Settings.__doc__ or "")
+    rows = [
+        (f"`{field.name}`", f"`{PREFIX}{field.name.upper()}`", f"`{field.default!r}`")
+        for field in msgspec.structs.fields(Settings)
+    ]
+    table = tabulate(rows, headers=("in the file", "in the environment", "default"), tablefmt="github")
+    rules = inspect.cleandoc(config.__doc__ or "")
+    return f"# Settings\n\n{NOTICE}\n\n```text\n{rules}\n```\n\n{table}\n\n{meanings}\n"
+
+
+PAGES = {"cli.md": command_page, "errors.md": errors_page, "rooms.md": rooms_page, "settings.md": settings_page}
+
+
+def stale_pages() -> list[str]:
+    """Return the names of the pages that differ from what the code says now."""
+
+    def differs(name: str) -> bool:
+        page = REFERENCE / name
+        return not page.is_file() or page.read_text(encoding="utf-8") != PAGES[name]()
+
+    return [name for name in PAGES if differs(name)]
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or check them; return the exit code."""
+    if arguments == ["--check"]:
+        stale = stale_pages()
+        if stale:
+            print(f"docs/reference is stale: {', '.join(stale)}. Run make docs.", file=sys.stderr)
+        return bool(stale)
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
