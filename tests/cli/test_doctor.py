@@ -131,7 +131,7 @@ def test_an_upstream_that_never_answers(
     flags: dict[str, str | None], environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The doctor's patience has an end."""
-    monkeypatch.setattr("scrimp.cli.doctor.ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("scrimp.gateway.probe.ANSWER_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         found = look({**flags, "upstream": f"http://127.0.0.1:{listening.getsockname()[1]}"}, environ)["upstream"]
     assert ("wrong", True) == (found.verdict, "too long" in found.found)

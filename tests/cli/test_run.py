@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from scrimp.cli.run import client_environment
+from scrimp.config import load_settings
+from scrimp.gateway.build import build
+from scrimp.gateway.server import serving
 from scrimp.sim.app import SimApp
 from scrimp.store.ledger import open_ledger
 
@@ -42,7 +45,7 @@ def options(simulated: str, tmp_path: Path) -> list[str]:
 def test_the_bill_is_the_invoice(scrimp: Scrimp, options: list[str], simulator: SimApp, tmp_path: Path) -> None:
     """Standard output is the client's alone; the bill is on standard error, in the file, and in the ledger."""
     file = tmp_path / "bill.json"
-    ended = scrimp("run", *options, "--json", str(file), "--", sys.executable, "-c", CLIENT)
+    ended = scrimp("run", *options, "--bill", str(file), "--", sys.executable, "-c", CLIENT)
     (line,) = simulator.simulator.invoice.lines
     bill = json.loads(file.read_text())
     assert (0, f"{line.message_id}\n") == (ended.returncode, ended.stdout)
@@ -120,7 +123,7 @@ def test_a_bill_that_cannot_be_written_is_said_before_the_client_runs(
     scrimp: Scrimp, options: list[str], tmp_path: Path
 ) -> None:
     """A run may cost dollars; its bill must not be lost to a typing mistake."""
-    ended = scrimp("run", *options, "--json", str(tmp_path / "none" / "a"), "--", sys.executable, "-c", "print('ran')")
+    ended = scrimp("run", *options, "--bill", str(tmp_path / "none" / "a"), "--", sys.executable, "-c", "print('ran')")
     assert (2, "") == (ended.returncode, ended.stdout)
     assert "No such file or directory" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -132,7 +135,7 @@ def test_an_upstream_that_is_down_is_the_client_s_to_judge(scrimp: Scrimp, tmp_p
     ended = scrimp("run", "--upstream", "http://127.0.0.1:9", "--db", db, "--", sys.executable, "-c", CLIENT)
     assert 1 == ended.returncode
     assert "HTTP Error 502" in ended.stderr
-    assert "made 1 exchange for $0.000000" in ended.stderr
+    assert "made 1 exchange for unknown" in ended.stderr
     assert "No price for 1 exchange" in ended.stderr
 
 
@@ -186,3 +189,16 @@ def test_a_client_finds_the_gateway_past_any_proxy(monkeypatch: pytest.MonkeyPat
         assert (expected, expected) == (environment["NO_PROXY"], environment["no_proxy"])
         assert "http://127.0.0.1:5" == environment["ANTHROPIC_BASE_URL"]
         assert "1" == environment["CLAUDE_CODE_GATEWAY_HINT_HEADERS"]
+
+
+def test_a_gateway_of_ours_keeps_its_own_ledger(scrimp: Scrimp, simulated: str, tmp_path: Path) -> None:
+    """Through `scrimp up` each exchange is recorded once: the bill is whole, the run keeps no ledger of its own."""
+    settings = load_settings({"upstream": simulated, "db": str(tmp_path / "up.db")}, {"HOME": str(tmp_path)})
+    with serving(build(settings)) as up:
+        ended = scrimp("run", "--upstream", up, "--db", str(tmp_path / "run.db"), "--", sys.executable, "-c", CLIENT)
+
+    assert "made 1 exchange for $" in ended.stderr
+    assert f"The gateway at {up} has each of them." in ended.stderr
+    assert not (tmp_path / "run.db").exists()
+    with open_ledger(tmp_path / "up.db") as ledger:
+        assert 1 == len(list(ledger.exchanges()))

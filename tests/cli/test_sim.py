@@ -76,7 +76,7 @@ def test_a_port_in_use_is_named() -> None:
         port = taken.getsockname()[1]
         result = CliRunner().invoke(cli, ["sim", "--port", str(port)])
     assert isinstance(result.exception, UsageError)
-    assert result.exception.message.startswith(f"Cannot listen on 127.0.0.1 port {port}: ")
+    assert result.exception.message.startswith(f"Cannot listen on 127.0.0.1:{port}: ")
     assert "--port" in result.exception.hint
 
 

@@ -88,6 +88,17 @@ def test_a_bad_upstream_is_called_wrongly(scrimp: Scrimp, tmp_path: Path, url: s
     assert [] == list(tmp_path.glob("a.db*"))
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_gateway_is_not_its_own_upstream(scrimp: Scrimp, tmp_path: Path, host: str) -> None:
+    """A loop would answer nobody."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    options = ("--port", str(port), "--upstream", f"http://{host}:{port}/", "--db", str(tmp_path / "l.db"))
+
+    assert f"http://{host}:{port}/ is this gateway itself." in refused(scrimp, *options)
+
+
 def test_a_ledger_that_cannot_be_used_is_named(scrimp: Scrimp, tmp_path: Path) -> None:
     """A folder in the ledger's place, a file in its folder's place, and a scheme that we do not know."""
     (tmp_path / "file").touch()

@@ -7,22 +7,17 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 import click
 
-from scrimp.errors import ScrimpError, UpstreamUnavailable
+from scrimp.errors import ScrimpError
 
 if TYPE_CHECKING:
     from scrimp.config import Settings
 
 Verdict = Literal["ok", "advice", "wrong"]
-#: How long the upstream or a gateway may take to answer, in seconds.
-ANSWER_SECONDS = 5
-#: What a gateway of ours says at /healthz.
-HEALTHY = b'{"status":"ok"}'
 _SIGNS: dict[Verdict, str] = {"ok": "ok    ", "advice": "advice", "wrong": "WRONG "}
 
 
@@ -79,8 +74,11 @@ def examine(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Iter
 
 def _ledger(settings: Settings, _environ: Mapping[str, str]) -> Finding:
     from scrimp.store.ledger import open_ledger
+    from scrimp.store.sqlite import path_of
 
     try:
+        if not path_of(settings.db).exists():
+            return Finding("ledger", "ok", f"none yet; the gateway will make {settings.db}")
         with open_ledger(settings.db) as ledger:
             count = sum(1 for _ in ledger.exchanges())
     except ScrimpError as error:
@@ -100,8 +98,10 @@ def _prices(_settings: Settings, _environ: Mapping[str, str]) -> Finding:
 
 def _upstream(settings: Settings, _environ: Mapping[str, str]) -> Finding:
     """Any answer will do, a 404 too: it shows that the API, or a gateway in front of it, can be reached."""
+    from scrimp.gateway.probe import ask
+
     try:
-        status, _ = _ask(settings, settings.upstream, "HEAD", "/")
+        status, _ = ask(settings.upstream, "HEAD", "/", trust_env=settings.trust_env)
     except ScrimpError as error:
         mend = "Check the address and the network, or name another: scrimp up --upstream URL"
         return Finding("upstream", "wrong", error.message, mend)
@@ -110,12 +110,14 @@ def _upstream(settings: Settings, _environ: Mapping[str, str]) -> Finding:
 
 def _gateway(settings: Settings, environ: Mapping[str, str]) -> Finding:
     """Look where the clients of this shell are sent."""
+    from scrimp.gateway.probe import HEALTH_PATH, HEALTHY, ask
+
     base = environ.get("ANTHROPIC_BASE_URL")
     ours = f"http://{settings.host}:{settings.port}"
     if not base:
         return Finding("gateway", "advice", "clients of this shell bypass Scrimp", f"export ANTHROPIC_BASE_URL={ours}")
     try:
-        status, said = _ask(settings, base, "GET", "/healthz")
+        status, said = ask(base, "GET", HEALTH_PATH, trust_env=settings.trust_env)
     except ScrimpError as error:
         return Finding("gateway", "wrong", f"ANTHROPIC_BASE_URL: {error.message}", "scrimp up")
     if (status, said) != (200, HEALTHY):
@@ -132,28 +134,3 @@ def _client(_settings: Settings, environ: Mapping[str, str]) -> Finding:
         mend = "export CLAUDE_CODE_GATEWAY_HINT_HEADERS=1   # names subagents and compactions in the report"
         return Finding("client", "advice", "Claude Code does not say what its requests are for", mend)
     return Finding("client", "ok", "Claude Code says what its requests are for")
-
-
-def _ask(settings: Settings, base_url: str, method: str, target: str) -> tuple[int, bytes]:
-    """Send one request as the gateway would and return the status and the first bytes of the answer.
-
-    Raises `ScrimpError` for an address that cannot be used and where nothing answers in time.
-    """
-    import asyncio
-
-    from scrimp.upstream.client import UpstreamRequest
-    from scrimp.upstream.network import AiohttpUpstream
-
-    async def ask() -> tuple[int, bytes]:
-        upstream = AiohttpUpstream(base_url, trust_env=settings.trust_env)
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                response = await upstream.send(UpstreamRequest(method, target, []))
-                async with aclosing(response):
-                    return response.status, await anext(aiter(response.chunks()), b"")
-        except (TimeoutError, ConnectionError) as error:
-            raise UpstreamUnavailable(f"{base_url} takes too long to answer, or breaks off.") from error
-        finally:
-            await upstream.aclose()
-
-    return asyncio.run(ask())

@@ -26,29 +26,32 @@ _BY_SIGNAL = 128
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--upstream", metavar="URL", help="Base URL of the Claude API.  [default: $ANTHROPIC_BASE_URL if set]")
 @click.option("--db", metavar="PATH", help="The ledger: a path or an sqlite:/// URL.")
-@click.option("--json", "json_file", metavar="FILE", type=click.File("w", lazy=False), help="Put the bill there.")
+@click.option("--bill", metavar="FILE", type=click.File("w", lazy=False), help="Write the bill there, as JSON.")
 @click.option("--quiet", is_flag=True, help="Print no bill.")
 @click.argument("client", nargs=-1, required=True, type=click.UNPROCESSED)
-def command(
-    upstream: str | None, db: str | None, json_file: TextIO | None, quiet: bool, client: tuple[str, ...]
-) -> None:
+def command(upstream: str | None, db: str | None, bill: TextIO | None, quiet: bool, client: tuple[str, ...]) -> None:
     """Run CLIENT with ANTHROPIC_BASE_URL set to a gateway that lives as long as it does.
 
-    Its exit code is the client's. The bill goes to standard error, so that the client's output stays its own.
+    Its exit code is the client's. The bill goes to standard error, so that the client's output stays its own. Where
+    ANTHROPIC_BASE_URL already names a gateway of ours, that one goes on keeping the ledger.
     """
     from scrimp.config import load_settings
     from scrimp.gateway.build import build
+    from scrimp.gateway.probe import is_scrimp
     from scrimp.gateway.server import serving
+    from scrimp.store.ledger import MemoryLedger
 
     settings = load_settings({"upstream": upstream or os.environ.get("ANTHROPIC_BASE_URL"), "db": db}, os.environ)
+    chained = is_scrimp(settings.upstream, trust_env=settings.trust_env)
     closed: list[Exchange] = []
-    with serving(build(settings, closed.append)) as url:
+    with serving(build(settings, closed.append, MemoryLedger() if chained else None)) as url:
         code = _run_client(client, {**os.environ, **client_environment(url)})
-    bill = _bill(closed)
-    if json_file is not None:
-        json_file.write(json.dumps(bill) + "\n")
+    summed = _bill(closed)
+    if bill is not None:
+        bill.write(json.dumps(summed) + "\n")
     if not quiet:
-        click.echo(_sentences(bill, client[0], settings.db), err=True)
+        kept = f"The gateway at {settings.upstream} has" if chained else f"`scrimp report --db {settings.db}` shows"
+        click.echo(_sentences(summed, client[0], f"{kept} each of them."), err=True)
     sys.exit(code)
 
 
@@ -89,13 +92,14 @@ def _bill(closed: list[Exchange]) -> dict[str, Any]:
 
     used = total(exchange.usage for exchange in closed if exchange.usage is not None)
     priced = [exchange.cost_nano_usd for exchange in closed if exchange.cost_nano_usd is not None]
-    models = sorted({exchange.served_model or exchange.requested_model or "unknown" for exchange in closed})
+    cost = sum(priced) if priced or not closed else None
     return {
         "exchanges": len(closed),
         "unpriced_exchanges": len(closed) - len(priced),
-        "cost_usd": float(usd(sum(priced))),
-        "cost_nano_usd": sum(priced),
-        "models": models,
+        "incomplete_exchanges": sum(not each.usage_complete for each in closed if each.usage is not None),
+        "cost_usd": None if cost is None else float(usd(cost)),
+        "cost_nano_usd": cost,
+        "models": sorted({each.served_model or each.requested_model or "unknown" for each in closed}),
         "usage": {
             "uncached_input_tokens": used.uncached_input_tokens,
             "cache_read_input_tokens": used.cache_read_input_tokens,
@@ -106,21 +110,23 @@ def _bill(closed: list[Exchange]) -> dict[str, Any]:
     }
 
 
-def _sentences(bill: dict[str, Any], client: str, db: str) -> str:
+def _sentences(bill: dict[str, Any], client: str, kept: str) -> str:
     from scrimp.money import dollars
 
-    usage = bill["usage"]
+    usage, incomplete = bill["usage"], bill["incomplete_exchanges"]
     written = usage["cache_write_5m_input_tokens"] + usage["cache_write_1h_input_tokens"]
-    models = ", ".join(bill["models"]) or "no model"
-    made = f"{Path(client).name} made {_exchanges(bill['exchanges'])} for {dollars(bill['cost_nano_usd'])}"
+    cost = f"at least {dollars(bill['cost_nano_usd'])}" if incomplete else dollars(bill["cost_nano_usd"])
     cached = f"{usage['cache_read_input_tokens']:,} read from cache, {written:,} written"
+    made = f"{Path(client).name} made {_exchanges(bill['exchanges'])} for {cost}"
     lines = [
-        f"scrimp: {made} at list price ({models}).",
+        f"scrimp: {made} at list price ({', '.join(bill['models']) or 'no model'}).",
         f"  input {usage['uncached_input_tokens']:,} uncached, {cached}; output {usage['output_tokens']:,} tokens.",
     ]
     if unpriced := bill["unpriced_exchanges"]:
         lines.append(f"  No price for {_exchanges(unpriced)}: failed, or of an unknown model.")
-    return "\n".join([*lines, f"  The ledger has each of them: scrimp report --db {db}"])
+    if incomplete:
+        lines.append(f"  {_exchanges(incomplete)} broke off before the final count: the true cost is higher.")
+    return "\n".join([*lines, f"  {kept}"])
 
 
 def _exchanges(count: int) -> str:

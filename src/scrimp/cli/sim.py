@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import socket
 
 import click
-
-from scrimp.errors import UsageError
 
 
 @click.command()
@@ -19,38 +16,18 @@ from scrimp.errors import UsageError
 @click.option("--json", "as_json", is_flag=True, help="Print the address as one JSON object.")
 def command(host: str, port: int, seed: int, *, realtime: bool, compress: bool, as_json: bool) -> None:
     """Serve the simulated Claude API until interrupted; no key and no network are needed."""
-    import uvicorn
-
     from scrimp.clock import SystemClock
+    from scrimp.gateway.server import bind, serve_forever, url_of
     from scrimp.sim.app import create_app
     from scrimp.sim.machine import Simulator
 
-    listener = _listen(host, port)
-    _announce(host, listener.getsockname()[1], as_json=as_json)
-    app = create_app(Simulator(seed=seed), SystemClock(), realtime=realtime, compress=compress)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
-    uvicorn.Server(config).run(sockets=[listener])
+    with bind(host, port) as listening:
+        _announce(url_of(listening), as_json=as_json)
+        app = create_app(Simulator(seed=seed), SystemClock(), realtime=realtime, compress=compress)
+        serve_forever(app, listening)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that already takes connections, so that the address we print can be used at once."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise UsageError(
-            f"Cannot listen on {host} port {port}: {error.strerror or error}.",
-            "Choose another --port, or leave it out to get a free one.",
-        ) from error
-    return listener
-
-
-def _announce(host: str, port: int, *, as_json: bool) -> None:
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _announce(url: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"url": url, "invoice_url": f"{url}/__sim/invoice"}))
         return

@@ -7,6 +7,8 @@ import sys
 
 import click
 
+from scrimp.errors import ConfigError
+
 
 @click.command()
 @click.option("--upstream", metavar="URL", help="Base URL of the Claude API, or of another gateway in front of it.")
@@ -23,8 +25,12 @@ def command(upstream: str | None, db: str | None, mode: str | None, host: str | 
     flags = {"upstream": upstream, "db": db, "mode": mode, "host": host, "port": port}
     settings = load_settings(flags, os.environ)
     with bind(settings.host, settings.port) as listening:
-        app = build(settings)
         url = url_of(listening)
+        if settings.upstream.rstrip("/") in {url, url.replace("127.0.0.1", "localhost")}:
+            raise ConfigError(
+                f"The upstream {settings.upstream} is this gateway itself.", "Name the API with --upstream."
+            )
+        app = build(settings)
         click.echo(f"Scrimp listens on {url} and sends everything on to {settings.upstream} ({settings.mode}).")
         click.echo(f"Point a client at it:  export ANTHROPIC_BASE_URL={url}")
         click.echo(f"See the bill:          scrimp report --db {settings.db}")

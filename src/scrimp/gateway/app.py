@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from scrimp.gateway.asgi import App, Receive, Scope, Send, reply
+from scrimp.gateway.faults import own_up
 from scrimp.gateway.messages import MessagesEndpoint
 from scrimp.gateway.passthrough import pass_through
+from scrimp.gateway.probe import HEALTH_PATH, HEALTHY
 from scrimp.gateway.recorder import Recorder
+from scrimp.gateway.relay import UpstreamCut
 from scrimp.gateway.services import Services
 
 
 async def _health(_scope: Scope, _receive: Receive, send: Send) -> None:
-    await reply(send, 200, "application/json", b'{"status":"ok"}')
+    await reply(send, 200, "application/json", HEALTHY)
 
 
 async def _nothing() -> None:
@@ -23,20 +26,31 @@ def create_app(services: Services, on_stop: Callable[[], Awaitable[None]] = _not
     """Return the gateway as an ASGI app; `on_stop` is awaited when the server stops, after the last request."""
     routes: dict[tuple[str, str], App] = {
         ("POST", "/v1/messages"): MessagesEndpoint(services, Recorder(services)),
-        ("GET", "/healthz"): _health,
+        ("GET", HEALTH_PATH): _health,
+        ("HEAD", HEALTH_PATH): _health,
     }
+
+    async def passed_through(scope: Scope, receive: Receive, send: Send) -> None:
+        await pass_through(scope, receive, send, services)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send, on_stop)
         elif scope["type"] == "http":
-            route = routes.get((scope["method"], scope["path"]))
-            if route is None:
-                await pass_through(scope, receive, send, services)
-            else:
-                await route(scope, receive, send)
+            await _answered(routes.get((scope["method"], scope["path"]), passed_through), scope, receive, send)
 
     return app
+
+
+async def _answered(route: App, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one request. What breaks off goes on to the server, which cuts the client's connection."""
+    try:
+        await route(scope, receive, send)
+    except UpstreamCut:
+        raise
+    except Exception as error:
+        own_up("a request failed because of us", error)
+        raise
 
 
 async def _lifespan(receive: Receive, send: Send, on_stop: Callable[[], Awaitable[None]]) -> None:

@@ -12,15 +12,17 @@ from scrimp.errors import LedgerError
 from scrimp.gateway.app import create_app
 from scrimp.gateway.asgi import App
 from scrimp.gateway.services import Services, ignore
-from scrimp.store.ledger import open_ledger
+from scrimp.store.ledger import Ledger, open_ledger
 from scrimp.upstream.network import AiohttpUpstream
 from scrimp.upstream.pricefeed import load_current_book
 
 _log = logging.getLogger("scrimp.gateway")
 
 
-def build(settings: Settings, on_closed: Callable[[Exchange], None] = ignore) -> App:
+def build(settings: Settings, on_closed: Callable[[Exchange], None] = ignore, ledger: Ledger | None = None) -> App:
     """Return the app that serves these settings; `on_closed` is told of each exchange as it ends.
+
+    Exchanges go to `ledger`, or else to the one that the settings name.
 
     Raises `ConfigError` for an address or a price file that cannot be used, `LedgerError` for such a ledger.
     """
@@ -31,10 +33,10 @@ def build(settings: Settings, on_closed: Callable[[Exchange], None] = ignore) ->
         connections_limit_count=settings.connections_limit_count,
     )
     prices = load_current_book()
-    ledger = open_ledger(settings.db, queue_limit_exchanges=settings.ledger_queue_limit_exchanges)
+    kept = ledger or open_ledger(settings.db, queue_limit_exchanges=settings.ledger_queue_limit_exchanges)
     services = Services(
         upstream=upstream,
-        ledger=ledger,
+        ledger=kept,
         prices=prices,
         clock=SystemClock(),
         on_closed=on_closed,
@@ -44,7 +46,7 @@ def build(settings: Settings, on_closed: Callable[[Exchange], None] = ignore) ->
     async def stop() -> None:
         await upstream.aclose()
         try:
-            await ledger.aclose()
+            await kept.aclose()
         except LedgerError as error:
             _log.error("%s", error)
 

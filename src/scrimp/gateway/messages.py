@@ -71,7 +71,7 @@ class MessagesEndpoint:
         try:
             await self._services.ledger.open(opened.exchange)
         except LedgerError as error:
-            _log.warning("%s The request goes on unrecorded.", error)
+            _log.warning("%s The request goes on; its row follows once the ledger takes it.", error)
 
     def _close(self, attempt: _Attempt) -> None:
         exchange = attempt.closed()

@@ -6,7 +6,6 @@ Nothing here does I/O. Planning never fails a request: whatever goes wrong in it
 from __future__ import annotations
 
 import logging
-import traceback
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from scrimp.core.belief.session import Belief, session_of, step, tails_of
 from scrimp.core.plan.planning import Plan, plan, settle
 from scrimp.core.wire.request import Request, RequestUnreadable, parse
 from scrimp.core.wire.response import Answer
+from scrimp.gateway.faults import own_up
 from scrimp.gateway.services import Services
 from scrimp.gateway.tasktypes import TaskTypes
 
@@ -64,7 +64,7 @@ class Recorder:
         try:
             return self._planned(exchange, request, now_ms)
         except Exception as error:  # noqa: BLE001 - a fault of ours must never become the client's
-            _own_up("planning failed; the request is forwarded as it came", error)
+            own_up("planning failed; the request is forwarded as it came", error)
             return Opened(msgspec.structs.replace(exchange, planned=False), request)
 
     def _planned(self, exchange: Exchange, request: Request, now_ms: int) -> Opened:
@@ -91,7 +91,7 @@ class Recorder:
             self._beliefs[principal] = step(self._belief(principal), event)
         except Exception as error:  # noqa: BLE001 - losing a belief costs predictions, losing an answer costs the client
             self._beliefs[principal] = Belief()
-            _own_up("what was believed of a principal is lost", error)
+            own_up("what was believed of a principal is lost", error)
 
     def first_token(self, opened: Opened) -> None:
         """Note that the answer began: what the request wrote to the cache can be read from now on."""
@@ -147,14 +147,8 @@ class Recorder:
         try:
             return self._task_types.name(opened.exchange, opened.request)
         except Exception as error:  # noqa: BLE001 - a name is not worth losing an exchange
-            _own_up("naming the kind of work failed; the exchange has no task type", error)
+            own_up("naming the kind of work failed; the exchange has no task type", error)
             return None
-
-
-def _own_up(what: str, error: Exception) -> None:
-    """Log a fault of ours by its kind and place alone: its message may quote the request."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    _log.error("%s (%s in %s, line %s)", what, type(error).__name__, place.name, place.lineno)
 
 
 def _exchange(exchange_id: str, now_ms: int, who: Identity, request: Request | None) -> Exchange:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scrimp.core.belief import cache
 from scrimp.core.belief.cache import CacheRules, Entries, Split, drop, eligible_marks, land, predict, send
 from scrimp.core.belief.prefix import Prompt, read_prompt
 from scrimp.core.wire.request import parse
@@ -169,3 +170,14 @@ def test_an_identical_repeat_reads_everything_marked(length: int, gap_ms: int) -
     entries, _ = sent({}, asked, 0)
 
     assert Usage(cache_read_input_tokens=1000 * length) == sent(entries, asked, gap_ms)[1].usage
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the limit the entries that run out first are forgotten; the newest stay."""
+    monkeypatch.setattr(cache, "ENTRIES_MAX", 4)
+    entries: Entries = {}
+    asked = [prompt(index + 1, {index: "5m"}) for index in range(20)]
+    for index, each in enumerate(asked):
+        entries, _ = sent(entries, each, index)
+        assert len(entries) <= 5
+    assert asked[-1].digests[-1] in entries

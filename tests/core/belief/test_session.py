@@ -130,6 +130,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "SESSIONS_MAX", 3)
     monkeypatch.setattr(session_module, "FLIGHTS_MAX", 2)
     monkeypatch.setattr(session_module, "TAILS_MAX", 5)
+    monkeypatch.setattr(session_module, "CACHES_MAX", 1)
     belief = Belief()
     for name in ("a", "b", "c", "a", "d"):
         belief = arrive(belief, request(name), f"x{name}", name)
@@ -137,3 +138,6 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ["c", "a", "d"] == list(belief.sessions)
     assert 5 == len(belief.tails)
     assert 2 == len(belief.flights)
+    belief = arrive(belief, request("e", model="claude-haiku-5-5"), "xe", "e")
+    assert ["claude-haiku-5-5|standard"] == list(belief.caches)
+    assert {} == step(belief, RequestFailed("xd", 1)).caches[CACHE]

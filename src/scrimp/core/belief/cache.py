@@ -54,6 +54,9 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     flights: frozenset[str] = frozenset()
 
 
+#: Entries remembered per cache; those that run out first are forgotten first, which only costs predictions.
+ENTRIES_MAX = 4_096
+
 #: Prefix digest -> entry, for one principal and model.
 Entries = Mapping[bytes, Entry]
 
@@ -111,7 +114,7 @@ def predict(entries: Entries, prompt: Prompt, now_ms: int, rules: CacheRules) ->
 
 def send(entries: Entries, prompt: Prompt, split: Split, now_ms: int, flight: str, rules: CacheRules) -> Entries:
     """Record that the prompt was sent: what it reads lives on, what it writes is in flight until its first token."""
-    kept = {digest: entry for digest, entry in entries.items() if now_ms < entry.expires_at_ms}
+    kept = _bounded({digest: entry for digest, entry in entries.items() if now_ms < entry.expires_at_ms})
     hit = -1 if split.hit is None else split.hit
     for digest in prompt.digests[0 if rules.longer_read_refreshes_shorter else max(0, hit) : hit + 1]:
         entry = kept.get(digest)
@@ -122,6 +125,13 @@ def send(entries: Entries, prompt: Prompt, split: Split, now_ms: int, flight: st
             digest = prompt.digests[mark.index]
             kept[digest] = _written(kept.get(digest), prompt.tokens[mark.index], mark.ttl, now_ms, flight)
     return kept
+
+
+def _bounded(entries: dict[bytes, Entry]) -> dict[bytes, Entry]:
+    if len(entries) <= ENTRIES_MAX:
+        return entries
+    longest = sorted(entries.items(), key=lambda item: item[1].expires_at_ms, reverse=True)
+    return dict(longest[: ENTRIES_MAX // 2])
 
 
 def _written(known: Entry | None, tokens: int, ttl: Ttl, now_ms: int, flight: str) -> Entry:

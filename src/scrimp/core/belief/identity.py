@@ -70,7 +70,7 @@ def client_of(user_agent: str | None) -> str | None:
 def _request_class(headers: Mapping[str, str], agent_id: str | None) -> str | None:
     stated = headers.get("x-claude-code-request-class")
     if stated:
-        return stated
+        return stated[:LABEL_CHARS_MAX]
     if agent_id:
         return "subagent"
     return "main" if "x-claude-code-session-id" in headers else None

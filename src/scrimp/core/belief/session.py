@@ -27,6 +27,8 @@ V = TypeVar("V")
 SESSIONS_MAX = 512
 #: Ends of conversations by which later requests are recognised, two of each request, per principal.
 TAILS_MAX = 2048
+#: Caches (one for each model and speed) remembered per principal.
+CACHES_MAX = 64
 #: Exchanges whose first token or end is still awaited, per principal.
 FLIGHTS_MAX = 4096
 
@@ -117,7 +119,7 @@ def _arrive(belief: Belief, event: RequestArrived) -> Belief:
     flight = Flight(event.session_id, cache, event.prompt.model, event.prompt.total_tokens)
     return msgspec.structs.replace(
         belief,
-        caches={**belief.caches, cache: entries},
+        caches=_put(belief.caches, cache, entries, CACHES_MAX),
         sessions=_put(belief.sessions, event.session_id, session, SESSIONS_MAX),
         tails=tails,
         flights=_put(belief.flights, event.exchange_id, flight, FLIGHTS_MAX),
@@ -133,7 +135,7 @@ def _first_token(belief: Belief, event: FirstToken) -> Belief:
     flight = belief.flights.get(event.exchange_id)
     if flight is None:
         return belief
-    landed = land(belief.caches[flight.cache], event.exchange_id)
+    landed = land(belief.caches.get(flight.cache, {}), event.exchange_id)
     return msgspec.structs.replace(belief, caches={**belief.caches, flight.cache: landed})
 
 
@@ -141,7 +143,7 @@ def _usage_seen(belief: Belief, event: UsageSeen) -> Belief:
     flight = belief.flights.get(event.exchange_id)
     if flight is None:
         return belief
-    landed = land(belief.caches[flight.cache], event.exchange_id)
+    landed = land(belief.caches.get(flight.cache, {}), event.exchange_id)
     belief = _settled(belief, event.exchange_id, landed, flight.cache)
     belief = _calibrated(belief, flight, event.usage)
     session = belief.sessions.get(flight.session_id)
@@ -163,7 +165,9 @@ def _failed(belief: Belief, event: RequestFailed) -> Belief:
     flight = belief.flights.get(event.exchange_id)
     if flight is None:
         return belief
-    return _settled(belief, event.exchange_id, drop(belief.caches[flight.cache], event.exchange_id), flight.cache)
+    return _settled(
+        belief, event.exchange_id, drop(belief.caches.get(flight.cache, {}), event.exchange_id), flight.cache
+    )
 
 
 def step(belief: Belief, event: Event) -> Belief:
