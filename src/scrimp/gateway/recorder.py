@@ -22,6 +22,7 @@ from scrimp.core.wire.response import Answer
 from scrimp.gateway.faults import own_up
 from scrimp.gateway.services import Services
 from scrimp.gateway.tasktypes import TaskTypes
+from scrimp.gateway.weights import Weights
 
 _log = logging.getLogger("scrimp.gateway")
 
@@ -48,6 +49,7 @@ class Recorder:
         self._services = services
         self._beliefs: OrderedDict[str, Belief] = OrderedDict()
         self._task_types = TaskTypes()
+        self._weights = Weights()
         self._unpriced: set[str] = set()
 
     def arrive(self, headers: Mapping[str, str], body: bytes | None) -> Opened:
@@ -70,7 +72,7 @@ class Recorder:
     def _planned(self, exchange: Exchange, request: Request, now_ms: int) -> Opened:
         services, principal = self._services, exchange.principal or ""
         belief = self._belief(principal)
-        planned = plan(request, belief, services.policy, services.prices, now_ms)
+        planned = plan(request, belief, services.policy, services.prices, now_ms, self._weights.count)
         session_id = session_of(belief, request, exchange.session_id, exchange.exchange_id)
         arrived = RequestArrived(
             exchange.exchange_id, session_id, planned.prompt, planned.split, now_ms, tails_of(request)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import exp, log
 
@@ -124,14 +124,22 @@ def _weigh(raw: bytes) -> float:
 
 def block_tokens(block: Block, model: str, calibration: Calibration | None = None) -> int:
     """Return the estimated tokens of one block, without the prompt that the API adds for tools."""
-    return _whole(_block_tokens(block, model), calibration, model)
+    return _whole(weigh_block(block, model), calibration, model)
 
 
 def count_blocks(
-    model: str, blocks: Sequence[Block], calibration: Calibration | None = None, *, forced_tool: bool = False
+    model: str,
+    blocks: Sequence[Block],
+    calibration: Calibration | None = None,
+    *,
+    forced_tool: bool = False,
+    weigh: Callable[[Block, str], float] | None = None,
 ) -> tuple[int, ...]:
-    """Return the estimated tokens of each block; the first tool carries the prompt that the API adds for tools."""
-    counts = [_block_tokens(block, model) for block in blocks]
+    """Return the estimated tokens of each block; the first tool carries the prompt that the API adds for tools.
+
+    `weigh` may stand in for `weigh_block` if it gives the same answers, for instance remembered ones.
+    """
+    counts = [(weigh or weigh_block)(block, model) for block in blocks]
     first_tool = next((i for i, block in enumerate(blocks) if _is_tool(block)), None)
     if first_tool is not None:
         added = tool_prompt(model)
@@ -170,7 +178,8 @@ def _is_tool(block: Block) -> bool:
     return block.path.startswith("tools.")
 
 
-def _block_tokens(block: Block, model: str) -> float:
+def weigh_block(block: Block, model: str) -> float:
+    """Return the estimated tokens of one block, uncalibrated and without the prompt that the API adds for tools."""
     raw = bytes(block.raw)
     if block.kind == "redacted_thinking":
         return len(raw) * REDACTED_TOKENS_PER_BYTE

@@ -1,0 +1,37 @@
+"""What blocks weigh in tokens, remembered: an agent's request repeats all but the last few blocks of the one before."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from scrimp.core.wire.blocks import Block
+from scrimp.core.wire.tokens import Calibration, count_blocks, generation, weigh_block
+
+#: Blocks remembered; the least recently used go first. One takes about 200 bytes.
+BLOCKS_MAX = 50_000
+
+_Key = tuple[bytes, int, str | None, float]
+
+
+class Weights:
+    """Counts blocks as `count_blocks` does, weighing each only once."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[_Key, float] = OrderedDict()
+
+    def count(self, model: str, blocks: Sequence[Block], calibration: Calibration) -> Sequence[int]:
+        """Return the estimated tokens of each block."""
+        return count_blocks(model, blocks, calibration, weigh=self._weigh)
+
+    def _weigh(self, block: Block, model: str) -> float:
+        # A mark and the form of a text (string or list) are outside the digest, and both weigh a little.
+        key = (block.digest, block.size, block.ttl, generation(model).scale)
+        weight = self._known.get(key)
+        if weight is None:
+            weight = self._known[key] = weigh_block(block, model)
+            if len(self._known) > BLOCKS_MAX:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end(key)
+        return weight
