@@ -45,16 +45,27 @@ check: $(STAMP) ## style, types, direction, documents and every test, in under 1
 	@$(BIN)/python tools/generate_docs.py --check
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not clients and not campaign"
 
-check-clients: $(STAMP) $(CLIENTS)/.ready ## the anthropic SDK and Claude Code through gateway and simulator: proves bodies stay byte-identical
+check-clients: $(STAMP) $(CLIENTS)/.ready $(CLIENTS)/python/.ready ## the SDKs, Claude Code and frameworks through gateway and simulator: proves bodies stay byte-identical
 	@CLIENTS_RESULTS=bench/results/clients.json PATH="$(CURDIR)/$(CLIENTS)/bin:$$PATH" $(BIN)/python -m pytest -m clients
 
+# Both generations of Claude Code that are in the field, the TypeScript SDK and what bench compares with.
 $(CLIENTS)/.ready: tests/e2e/package.json tests/e2e/package-lock.json
-	@command -v npm >/dev/null || { echo "check-clients: npm is needed to install Claude Code. Install Node.js, then run it again." >&2; exit 1; }
-	@echo "check-clients: installing the pinned clients into $(CLIENTS) (some 370 MB)"
+	@{ command -v node && command -v npm; } >/dev/null || { echo "check-clients: npm is needed to install Claude Code. Install Node.js, then run it again." >&2; exit 1; }
+	@echo "check-clients: installing the pinned clients of npm into $(CLIENTS) (some 640 MB)"
 	@mkdir -p $(CLIENTS)/bin && cp $^ $(CLIENTS)/
 	@cd $(CLIENTS) && npm install --no-save --ignore-scripts --no-audit --no-fund --force >setup.log 2>&1 || \
-	   { tail -n 5 setup.log >&2; echo "check-clients: npm failed; the whole of its output is in $(CLIENTS)/setup.log." >&2; exit 1; }
-	@cd $(CLIENTS)/bin && ln -sf ../node_modules/@anthropic-ai/claude-code-*/claude claude && ln -sf ../node_modules/.bin/ccusage ccusage
+	   { tail -n 5 setup.log >&2; echo "check-clients: npm failed; the whole of its output is in $(CLIENTS)/setup.log. It needs the network, once." >&2; exit 1; }
+	@cd $(CLIENTS)/bin && ln -sf ../node_modules/@anthropic-ai/claude-code-*/claude claude && ln -sf ../node_modules/.bin/ccusage ccusage && \
+	   ln -sf ../node_modules/claude-code-2.1.197/node_modules/@anthropic-ai/claude-code-*/claude claude-2.1.197
+	@touch $@
+
+# The clients written in Python, in an environment of their own: they ask for other versions than scrimp does.
+$(CLIENTS)/python/.ready: requirements/clients.txt
+	@echo "check-clients: installing the pinned clients of Python into $(CLIENTS)/python (some 710 MB)"
+	@mkdir -p $(CLIENTS) && "$(PYTHON)" -m venv --clear $(CLIENTS)/python
+	@$(CLIENTS)/python/bin/python -m pip --no-input --disable-pip-version-check --quiet install --no-compile --require-hashes \
+	   --requirement requirements/clients.txt >$(CLIENTS)/python/setup.log 2>&1 || { tail -n 5 $(CLIENTS)/python/setup.log >&2; \
+	   echo "check-clients: pip failed; the whole of its output is in $(CLIENTS)/python/setup.log. It needs the network, once." >&2; exit 1; }
 	@touch $@
 
 campaign: $(STAMP) ## hours of seeds (SEEDS=n): proves ledger = invoice on far more random conversations than check runs
@@ -72,10 +83,11 @@ docs: $(STAMP) ## write docs/reference anew from the code (check refuses a stale
 
 lock: ## resolve the dependencies anew into requirements/, exact versions with hashes and no address
 	@"$(PYTHON)" -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@for which in core dev; do \
-	  flags=$$([ $$which = core ] || echo "--all-extras --group dev --constraint requirements/core.txt"); \
+	@for which in core dev clients; do \
+	  flags=$$([ $$which != dev ] || echo "--all-extras --group dev --constraint requirements/core.txt"); \
+	  source=$$([ $$which != clients ] && echo pyproject.toml || echo requirements/clients.in); \
 	  $(VENV)-lock/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --strip-extras --generate-hashes \
-	    --no-header --no-emit-index-url --no-emit-find-links $$flags pyproject.toml --output-file requirements/$$which.txt; done
+	    --no-header --no-emit-index-url --no-emit-find-links $$flags $$source --output-file requirements/$$which.txt; done
 
 clean: ## remove everything that was built, the virtual environment too
 	@rm -rf $(VENV) $(VENV)-lock $(CLIENTS) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

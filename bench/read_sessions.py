@@ -5,11 +5,13 @@
 Both read every session and print JSON, each as a process of its own, in turn, so that whatever else the machine does
 hits both alike. Sessions that are packed are unpacked first, because ccusage reads plain files only. Every figure is
 wall-clock seconds; `times_ccusage` is the ratio of the medians, and the tokens that both counted have to be the same.
+Where the sessions come with a table of their requests, made by nobody's meter, ours have to be those of the table.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import gzip
 import json
 import os
@@ -19,11 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SESSIONS = ROOT.parent / "shared" / "data" / "claude_code_sessions"
+#: The request table of those sessions: one row for each message, `dup` 0 where it is the first of its message.
+TABLE = SESSIONS.parent / "cc_requests" / "requests.csv.gz"
 CCUSAGE = "ccusage@20.0.24"
 HOW_TO_GET_IT = (
     f"ccusage is not here. Install it with `npm install {CCUSAGE}` and pass --ccusage node_modules/.bin/ccusage."
@@ -47,6 +52,31 @@ def unpacked(sessions: Path, home: Path) -> int:
         target.write_bytes(data)
         total += len(data)
     return total
+
+
+def table_sums() -> Counter[str]:
+    """Return the requests and tokens of the table, by our names; a cache write that is not for an hour is for 5 m."""
+    sums: Counter[str] = Counter()
+    with gzip.open(TABLE, "rt", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["dup"] == "0":
+                hour = int(row["w1"] or 0)
+                sums["exchanges"] += 1
+                sums["uncached_input_tokens"] += int(row["inp"])
+                sums["cache_read_input_tokens"] += int(row["cr"])
+                sums["cache_write_5m_input_tokens"] += int(row["cw"]) - hour
+                sums["cache_write_1h_input_tokens"] += hour
+                sums["output_tokens"] += int(row["out"])
+    return sums
+
+
+def beside_the_table(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return how many requests the table has, and what a report of ours counts otherwise."""
+    table, counted = table_sums(), {"exchanges": answer["exchanges"], **answer["usage"]}
+    return {
+        "exchanges": table["exchanges"],
+        "counted_differently": [name for name, count in table.items() if counted[name] != count],
+    }
 
 
 def ccusage_of(given: str | None) -> list[str] | None:
@@ -84,6 +114,7 @@ def measure(sessions: Path, ccusage: list[str], runs: int) -> dict[str, Any]:
                 seconds[who].append(once(command, home)[0])
     ours, theirs = answers["scrimp"]["usage"], answers["ccusage"]["totals"]
     medians = {who: statistics.median(each) for who, each in seconds.items()}
+    with_table = sessions == SESSIONS and TABLE.is_file()
     return {
         "megabytes": round(size / 1e6, 1),
         "exchanges": answers["scrimp"]["exchanges"],
@@ -94,6 +125,7 @@ def measure(sessions: Path, ccusage: list[str], runs: int) -> dict[str, Any]:
         "counted_differently": [
             name for name, parts in SUMS.items() if theirs[name] != sum(ours[part] for part in parts)
         ],
+        **({"table": beside_the_table(answers["scrimp"])} if with_table else {}),
     }
 
 
@@ -114,7 +146,8 @@ def main() -> int:
     figures = measure(given.sessions, command, given.runs)
     json.dump(figures, sys.stdout, indent=2)
     sys.stdout.write("\n")
-    return int(figures["times_ccusage"] > 1 or bool(figures["counted_differently"]))
+    otherwise = figures["counted_differently"] + figures.get("table", {}).get("counted_differently", [])
+    return int(figures["times_ccusage"] > 1 or bool(otherwise))
 
 
 if __name__ == "__main__":

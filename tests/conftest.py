@@ -99,7 +99,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
         if isinstance(report, pytest.TestReport)
     ]
-    for name, value in sorted({pair for report in reports if report.when == "call" for pair in report.user_properties}):
+    figures = {pair for report in reports if report.when == "call" for pair in report.user_properties}
+    for name, value in sorted(figures, key=repr):
         terminalreporter.write_line(f"{name}: {value}")
 
 

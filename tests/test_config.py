@@ -58,6 +58,17 @@ def test_a_switch_in_the_environment_is_a_word(tmp_path: Path, text: str, *, val
 
 
 @pytest.mark.parametrize(
+    ("toml", "variables", "days"),
+    [("", {}, None), ("retention_days = 90", {}, 90), ("retention_days = 90", {"SCRIMP_RETENTION_DAYS": "7"}, 7)],
+)
+def test_a_ledger_is_kept_for_ever_unless_told(
+    tmp_path: Path, toml: str, variables: dict[str, str], days: int | None
+) -> None:
+    """A number of days in any layer; nothing is deleted by default."""
+    assert days == load_settings({}, _environ(tmp_path, toml, **variables)).retention_days
+
+
+@pytest.mark.parametrize(
     ("toml", "variables", "flags", "sentence", "hint"),
     [
         ("prot = 1", {}, {}, "prot in .* is no setting of Scrimp", "Did you mean port?"),
@@ -71,6 +82,8 @@ def test_a_switch_in_the_environment_is_a_word(tmp_path: Path, text: str, *, val
         ("", {"SCRIMP_MODE": "obsrve"}, {}, "SCRIMP_MODE cannot be 'obsrve'", "Did you mean observe?"),
         ("", {}, {"mode": "x"}, "--mode cannot be 'x'", "It may be: observe."),
         ("connect_timeout_ms = 0", {}, {}, "connect_timeout_ms in .* cannot be 0: expected `int` >= 1", ""),
+        ("", {"SCRIMP_RETENTION_DAYS": "0"}, {}, "SCRIMP_RETENTION_DAYS cannot be '0': expected `int` >= 1", ""),
+        ("", {"SCRIMP_RETENTION_DAYS": "x"}, {}, "SCRIMP_RETENTION_DAYS cannot be 'x': expected `int | null`", ""),
         ("port =", {}, {}, "The settings file .* is not TOML", "Mend that line."),
     ],
 )

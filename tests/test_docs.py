@@ -67,6 +67,15 @@ def test_the_reference_is_fresh() -> None:
     assert (0, "") == (finished.returncode, finished.stderr)
 
 
+def test_the_first_screen_of_the_readme_is_measured() -> None:
+    """Its figures stand between their marks, where only `make docs` writes; nothing above them is a number of ours."""
+    head, _, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition("<!-- measured: bench/results -->\n")
+    figures, closed, _ = rest.partition("<!-- /measured -->")
+    assert len((head + figures).splitlines()) < 30
+    assert (True, True) == (bool(closed), figures.startswith("Measured by `make bench` on "))
+    assert [] == re.findall(r"\d+\.\d+", head)
+
+
 def test_decisions_are_numbered_and_whole() -> None:
     """docs/adr counts from 0001 without gaps, and each record has its four parts."""
     records = sorted((ROOT / "docs" / "adr").glob("*.md"))

@@ -15,6 +15,11 @@ from scrimp.money import NANO_PER_USD, dollars, usd
 AMOUNTS = st.integers(-(10**24), 10**24)
 
 
+def read(shown: str) -> Decimal:
+    """Return an amount as a person reads it."""
+    return Decimal(shown.replace("$", "").replace(",", ""))
+
+
 @given(AMOUNTS)
 def test_dollars_are_exact(nano_usd: int) -> None:
     """No nano-dollar is lost, and none appears."""
@@ -23,10 +28,17 @@ def test_dollars_are_exact(nano_usd: int) -> None:
 
 @given(AMOUNTS)
 def test_a_person_reads_the_nearest_cent_or_millionth(nano_usd: int) -> None:
-    """Cents from ten dollars on, six places below, rounded half to even."""
-    shown = Decimal(dollars(nano_usd).replace("$", "").replace(",", ""))
+    """Cents from ten dollars on, six places below, rounded half to even; what would be zero then is exact."""
+    shown = read(dollars(nano_usd))
     step = Decimal("0.01") if abs(nano_usd) >= 10 * NANO_PER_USD else Decimal("0.000001")
-    assert usd(nano_usd).quantize(step, ROUND_HALF_EVEN) == shown
+    assert usd(nano_usd).quantize(step, ROUND_HALF_EVEN) in {shown, 0}
+    assert shown == usd(nano_usd) or usd(nano_usd).quantize(step, ROUND_HALF_EVEN) != 0
+
+
+@given(st.integers(-2_000, 2_000) | AMOUNTS)
+def test_zero_is_shown_for_nothing_alone(nano_usd: int) -> None:
+    """However small an amount is, a person never reads that it was free."""
+    assert (nano_usd == 0) is (read(dollars(nano_usd)) == 0)
 
 
 @pytest.mark.parametrize(
@@ -34,8 +46,10 @@ def test_a_person_reads_the_nearest_cent_or_millionth(nano_usd: int) -> None:
     [
         (None, "unknown"),
         (0, "$0.000000"),
-        (1, "$0.000000"),
-        (500, "$0.000000"),
+        (1, "$0.000000001"),
+        (500, "$0.000000500"),
+        (501, "$0.000001"),
+        (-20, "-$0.000000020"),
         (1_500, "$0.000002"),
         (1_234_567_890, "$1.234568"),
         (9_999_999_999, "$10.000000"),

@@ -1,4 +1,4 @@
-"""Write docs/reference from the code; with --check, refuse a page that is stale.
+"""Write docs/reference from the code, and README's figures from bench/results; with --check, refuse what is stale.
 
 make docs                                 write
 python tools/generate_docs.py --check     exit 1 and name the stale pages
@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -22,6 +25,10 @@ from scrimp.config import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
+README = ROOT / "README.md"
+RESULTS = ROOT / "bench" / "results"
+#: The part of README that is written from the figures of `make bench`.
+MEASURED = re.compile(r"(?<=<!-- measured: bench/results -->\n).*?(?=<!-- /measured -->)", re.DOTALL)
 WIDTH = 100
 NOTICE = "<!-- Written by `make docs` from the code. Change the code, not this page. -->"
 
@@ -40,7 +47,7 @@ def _help(path: tuple[str, ...], command: click.Command, parent: click.Context) 
 
 def command_page() -> str:
     """Return the page of every command's own help, and what the exit codes mean."""
-    root = click.Context(cli, info_name="scrimp", max_content_width=WIDTH, terminal_width=WIDTH)
+    root = click.Context(cli, info_name="scrimp", max_content_width=WIDTH, terminal_width=WIDTH, **cli.context_settings)
     sections = [f"# Commands\n\n{NOTICE}\n\n```text\n{cli.get_help(root)}\n```\n"]
     sections.append(
         "Exit codes: 0 done; 1 it ran and the answer is no; 2 called wrongly. An error is one sentence that says what\n"
@@ -82,17 +89,60 @@ def settings_page() -> str:
     return f"# Settings\n\n{NOTICE}\n\n```text\n{rules}\n```\n\n{table}\n\n{meanings}\n"
 
 
-PAGES = {"cli.md": command_page, "errors.md": errors_page, "rooms.md": rooms_page, "settings.md": settings_page}
+def _result(name: str) -> dict[str, Any] | None:
+    """Return what a benchmark measured, None where it was not measured or does not hold: README claims nothing then."""
+    file = RESULTS / f"{name}.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return found if found.get("verdict") == "holds" else None
+
+
+def _reading(figures: dict[str, Any]) -> Iterator[str]:
+    read = f"{figures['exchanges']:,} requests of recorded Claude Code sessions ({figures['megabytes']} MB)"
+    times = f"{figures['times_ccusage']} times what ccusage takes for the same files"
+    yield f"* {read} are read, metered and priced in {figures['median_s']['scrimp']} s: {times}."
+    if "table" in figures:
+        rows = f"{figures['table']['exchanges']:,} rows"
+        yield f"* Their number, and each of the five token classes, equal the {rows} of the recorded request table."
+
+
+def _starting(figures: dict[str, Any]) -> Iterator[str]:
+    seconds = figures["median_cpu_s"]
+    help_s, up_s = seconds["scrimp report --help"], seconds["scrimp up, until /healthz answers"]
+    yield f"* `scrimp report --help` takes {help_s} s of CPU, `scrimp up` {up_s} s until it serves."
+
+
+def measured() -> str:
+    """Return README's figures with the machine that they were taken on; nothing of a benchmark that does not hold."""
+    parts = {"read_sessions": _reading, "startup": _starting}
+    results = {name: found for name in parts if (found := _result(name)) is not None}
+    if not results:
+        return ""
+    machines = {"{cpu}, {cores} cores, Python {python}".format(**each["machine"]): None for each in results.values()}
+    lines = [line for name, found in results.items() for line in parts[name](found["figures"])]
+    return "\n".join([f"Measured by `make bench` on {' and '.join(machines)}:", "", *lines, ""])
+
+
+def readme_page() -> str:
+    """Return README with its figures as they were measured last."""
+    return MEASURED.sub(lambda _: measured(), README.read_text(encoding="utf-8"))
+
+
+PAGES = {
+    REFERENCE / "cli.md": command_page,
+    REFERENCE / "errors.md": errors_page,
+    REFERENCE / "rooms.md": rooms_page,
+    REFERENCE / "settings.md": settings_page,
+    README: readme_page,
+}
 
 
 def stale_pages() -> list[str]:
-    """Return the names of the pages that differ from what the code says now."""
+    """Return the pages that differ from what the code and the results say now."""
 
-    def differs(name: str) -> bool:
-        page = REFERENCE / name
-        return not page.is_file() or page.read_text(encoding="utf-8") != PAGES[name]()
+    def differs(page: Path) -> bool:
+        return not page.is_file() or page.read_text(encoding="utf-8") != PAGES[page]()
 
-    return [name for name in PAGES if differs(name)]
+    return [page.relative_to(ROOT).as_posix() for page in PAGES if differs(page)]
 
 
 def main(arguments: list[str]) -> int:
@@ -100,10 +150,10 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--check"]:
         stale = stale_pages()
         if stale:
-            print(f"docs/reference is stale: {', '.join(stale)}. Run make docs.", file=sys.stderr)
+            print(f"These pages are stale: {', '.join(stale)}. Run make docs.", file=sys.stderr)
         return bool(stale)
-    for name, page in PAGES.items():
-        (REFERENCE / name).write_text(page(), encoding="utf-8")
+    for page, text in PAGES.items():
+        page.write_text(text(), encoding="utf-8")
     return 0
 
 

@@ -40,25 +40,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     * `mode` is what may be done to a request; "observe" changes nothing.
     * `upstream` is the base URL of the Claude API, its path prefix included.
-    * `db` is the ledger, a path or an `sqlite:///` URL; `load_settings` puts the user's own one where none is set.
+    * `db` is the ledger, a path or a URL (`sqlite:///`, `postgresql://`); `load_settings` puts the user's own one where
+      none is set.
     * `host` and `port` are where the gateway listens; port 0 takes a free one.
+    * `hosts` are more names, separated by commas, that a gateway on loopback answers to (see `gateway.hosts`).
     * `trust_env` lets HTTPS_PROXY, HTTP_PROXY and NO_PROXY decide how the upstream is reached.
     * `body_limit_bytes` is the longest request that is read; a longer one is forwarded as it comes, unplanned.
     * `connections_limit_count` is how many requests may be at the upstream at once; more of them wait.
     * `connect_timeout_ms` is how long the upstream may take to accept a connection.
     * `ledger_queue_limit_exchanges` is how many exchanges may wait for a slow disk.
+    * `retention_days` is after how many days a finished exchange is deleted from the ledger; None keeps it for ever.
     """
 
     mode: Literal["observe"] = "observe"
     upstream: str = "https://api.anthropic.com"
     db: str = ""
     host: str = "127.0.0.1"
+    hosts: str = ""
     port: Port = 4000
     trust_env: bool = True
     body_limit_bytes: Positive = BODY_LIMIT_BYTES
     connections_limit_count: Positive = 1_024
     connect_timeout_ms: Positive = 10_000
     ledger_queue_limit_exchanges: Positive = 10_000
+    retention_days: Positive | None = None
 
 
 _TYPES = {field.name: field.type for field in msgspec.structs.fields(Settings)}

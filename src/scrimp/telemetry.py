@@ -11,7 +11,6 @@ from __future__ import annotations
 #: our name -> attribute spellings of a span, the preferred first.
 ATTRIBUTES = {
     "operation": ("gen_ai.operation.name",),
-    "provider": ("gen_ai.provider.name", "gen_ai.system"),
     "requested_model": ("gen_ai.request.model",),
     "served_model": ("gen_ai.response.model",),
     "message_id": ("gen_ai.response.id",),
@@ -47,10 +46,25 @@ ATTRIBUTES = {
 }
 
 #: our name -> attribute spellings of a resource.
-RESOURCE_ATTRIBUTES = {"project": ("service.name",), "client": ("telemetry.sdk.name",)}
+RESOURCE_ATTRIBUTES = {"project": ("service.name",)}
 
 #: Operations that are one request to a model; spans of agents and tools only sum or surround such spans.
 MODEL_OPERATIONS = frozenset({"chat", "generate_content", "text_completion"})
 
+#: Operations that are known not to be one request to a model.
+OTHER_OPERATIONS = frozenset(
+    {"create_agent", "embeddings", "execute_tool", "invoke_agent", "invoke_workflow", "plan", "retrieval"}
+)
+
 #: What a line of spans contains, whichever of the spellings it uses.
 PREFIX = "gen_ai."
+
+#: our name -> (Prometheus name, what it counts, its kind), in the order of the page.
+METRICS = {
+    "exchanges": ("scrimp_exchanges_total", "Exchanges that ended, by how they ended.", "counter"),
+    "tokens": ("scrimp_tokens_total", "Tokens billed, by token class.", "counter"),
+    "cost": ("scrimp_cost_usd_total", "List price of what was billed, in US dollars.", "counter"),
+    "unpriced": ("scrimp_unpriced_exchanges_total", "Exchanges with usage whose price is unknown.", "counter"),
+    "in_flight": ("scrimp_in_flight_exchanges", "Exchanges opened and not closed yet.", "gauge"),
+    "ledger_trouble": ("scrimp_ledger_trouble", "1 while the ledger cannot be written.", "gauge"),
+}

@@ -33,6 +33,17 @@ def test_it_prints_both_bills_and_says_that_they_agree(scrimp: Scrimp) -> None:
     assert f"{story['exchanges']} exchanges" in told.stdout
 
 
+def test_the_day_of_its_prices_is_said(scrimp: Scrimp, environment: dict[str, str], tmp_path: Path) -> None:
+    """They are those of one day, whatever day it is; and the packaged ones, whatever the user's own file says."""
+    own = tmp_path / "config" / "scrimp" / "prices.json"
+    environment |= {"XDG_CONFIG_HOME": str(tmp_path / "config")}
+    assert "at the list prices of 2026-11-25 that come with Scrimp.\n" in scrimp("demo").stdout
+    own.parent.mkdir(parents=True)
+    own.write_text("{")
+    told = scrimp("demo")
+    assert (0, True) == (told.returncode, f"Scrimp (your own file, {own}, is left out).\n" in told.stdout)
+
+
 def test_nothing_is_left_behind(scrimp: Scrimp, tmp_path: Path) -> None:
     """Its ledger is its own and goes with it; the user's is not touched."""
     before = sorted(tmp_path.rglob("*"))

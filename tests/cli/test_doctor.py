@@ -10,33 +10,37 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from scrimp.cli.doctor import Finding, examine
+from scrimp.cli.doctor import Finding, _start_at, examine
 from scrimp.cli.main import cli
 from scrimp.config import Settings
+from scrimp.core.belief.exchange import Exchange
+from scrimp.errors import ScrimpError
 from scrimp.gateway.build import build
 from scrimp.gateway.server import serving
+from scrimp.store.ledger import open_ledger
 from scrimp.upstream.pricefeed import user_price_file
 
 CHECKS = ["settings", "ledger", "prices", "upstream", "gateway", "client"]
-
-
-@pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    """Return a shell's environment in which everything is at its default; no program is on its PATH."""
-    (tmp_path / "bin").mkdir()
-    return {"HOME": str(tmp_path / "home"), "PATH": str(tmp_path / "bin")}
-
-
-@pytest.fixture
-def flags(simulated: str, tmp_path: Path) -> dict[str, str | None]:
-    """Return options with which everything is well."""
-    return {"upstream": simulated, "db": str(tmp_path / "ledger.db")}
 
 
 def closed_port() -> str:
     """Return an address where nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """Return a shell's environment in which nothing is set but a port that is free; no program is on its PATH."""
+    (tmp_path / "bin").mkdir()
+    port = closed_port().rpartition(":")[2]
+    return {"HOME": str(tmp_path / "home"), "PATH": str(tmp_path / "bin"), "SCRIMP_PORT": port}
+
+
+@pytest.fixture
+def flags(simulated: str, tmp_path: Path) -> dict[str, str | None]:
+    """Return options with which everything is well."""
+    return {"upstream": simulated, "db": str(tmp_path / "ledger.db")}
 
 
 def look(flags: dict[str, str | None], environ: dict[str, str]) -> dict[str, Finding]:
@@ -75,6 +79,43 @@ def test_a_ledger_that_cannot_be_used(flags: dict[str, str | None], environ: dic
     found = look(flags, environ)
     assert ("wrong", True) == (found["ledger"].verdict, bool(found["ledger"].mend))
     assert CHECKS == list(found)
+
+
+@pytest.mark.parametrize("folder", ["/proc/none", "file"])
+def test_a_ledger_that_could_not_be_made(
+    flags: dict[str, str | None], environ: dict[str, str], tmp_path: Path, folder: str
+) -> None:
+    """Not there yet is well only where the gateway may make it; looking leaves nothing behind."""
+    (tmp_path / "file").touch()
+    found = look({**flags, "db": str(tmp_path / folder / "a" / "ledger.db")}, environ)["ledger"]
+    assert ("wrong", True) == (found.verdict, "cannot be made" in found.found)
+    assert "--db" in found.mend
+    before = sorted(tmp_path.rglob("*"))
+    found = look({**flags, "db": str(tmp_path / "new" / "ledger.db")}, environ)["ledger"]
+    assert ("ok", before) == (found.verdict, sorted(tmp_path.rglob("*")))
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 exchange at"), (2, "2 exchanges at")])
+def test_a_ledger_is_counted(
+    flags: dict[str, str | None], environ: dict[str, str], tmp_path: Path, count: int, said: str
+) -> None:
+    """In the number that a person uses."""
+    with open_ledger(tmp_path / "ledger.db") as ledger:
+        for number in range(count):
+            ledger.close(Exchange(exchange_id=f"ex_{number}", opened_at_ms=number, source="test"))
+    assert look(flags, environ)["ledger"].found.startswith(said)
+
+
+def test_no_password_is_printed(environ: dict[str, str]) -> None:
+    """Neither the upstream's nor the ledger's, whatever is wrong with them; and the mending is to leave it out."""
+    flags: dict[str, str | None] = {
+        "upstream": "http://me:fakesecret@127.0.0.1:9",
+        "db": "postgresql://me:fakesecret@127.0.0.1:9/x",
+    }
+    environ |= {"ANTHROPIC_BASE_URL": "http://me:fakesecret@127.0.0.1:9"}
+    found = look(flags, environ)
+    assert "fakesecret" not in repr(found)
+    assert "Give http://127.0.0.1:9" in found["upstream"].mend
 
 
 def test_prices_that_cannot_be_used(
@@ -138,20 +179,63 @@ def test_an_upstream_that_never_answers(
 
 
 def test_clients_that_bypass_the_gateway(flags: dict[str, str | None], environ: dict[str, str], simulated: str) -> None:
-    """Not told to go anywhere, or told to go past it: advice with the line to type."""
-    ours = "export ANTHROPIC_BASE_URL=http://127.0.0.1:4000"
+    """Not told to go anywhere, or told to go past it: advice with the line to type, a gateway to start first."""
+    ours = f"export ANTHROPIC_BASE_URL=http://127.0.0.1:{environ['SCRIMP_PORT']}"
     found = look(flags, environ)["gateway"]
-    assert ("advice", ours) == (found.verdict, found.mend)
+    assert ("advice", f"scrimp up   # and then, where the client runs: {ours}") == (found.verdict, found.mend)
     found = look(flags, {**environ, "ANTHROPIC_BASE_URL": simulated})["gateway"]
-    assert ("advice", ours, True) == (found.verdict, found.mend, "is no Scrimp" in found.found)
+    assert ("advice", True) == (found.verdict, "is no Scrimp" in found.found)
+    assert ours in found.mend
 
 
-@pytest.mark.parametrize("url", ["", "nonsense"])
-def test_a_gateway_that_is_down(flags: dict[str, str | None], environ: dict[str, str], url: str) -> None:
-    """Every client of this shell fails until it is started."""
-    found = look(flags, {**environ, "ANTHROPIC_BASE_URL": url or closed_port()})["gateway"]
-    assert ("wrong", "scrimp up") == (found.verdict, found.mend)
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])  # noqa: S104 - what users may set
+def test_clients_that_bypass_a_gateway_that_runs(
+    flags: dict[str, str | None], environ: dict[str, str], simulated: str, tmp_path: Path, host: str
+) -> None:
+    """There is nothing to start: the line leads to it."""
+    with serving(build(Settings(upstream=simulated, db=str(tmp_path / "ledger.db")))) as url:
+        environ |= {"SCRIMP_PORT": url.rpartition(":")[2], "SCRIMP_HOST": host}
+        found = look(flags, environ)["gateway"]
+    name = "localhost" if host == "localhost" else "127.0.0.1"
+    assert f"export ANTHROPIC_BASE_URL={url.replace('127.0.0.1', name)}" == found.mend
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", ""])
+def test_a_gateway_that_is_down(flags: dict[str, str | None], environ: dict[str, str], host: str) -> None:
+    """Every client of this shell fails until one is started where they look for it, or they look elsewhere."""
+    port = closed_port().rpartition(":")[2]
+    base = f"http://{host}:{port}" if host else "nonsense"
+    found = look(flags, {**environ, "ANTHROPIC_BASE_URL": base})["gateway"]
+    mend = {
+        "127.0.0.1": f"scrimp up --port {port}",
+        "localhost": f"scrimp up --port {port} --host localhost",
+        "": f"export ANTHROPIC_BASE_URL=http://127.0.0.1:{environ['SCRIMP_PORT']}",
+    }[host]
+    assert ("wrong", True) == (found.verdict, found.mend.endswith(mend))
     assert "ANTHROPIC_BASE_URL" in found.found
+
+
+@pytest.mark.parametrize(
+    ("base", "command"),
+    [
+        ("http://[::1]:5000/", "scrimp up --port 5000 --host ::1"),
+        ("https://127.0.0.1:5000", None),
+        ("http://127.0.0.1", None),
+        ("http://127.0.0.1:port", None),
+        ("http://[", None),
+        ("http://192.0.2.1:5000", None),
+    ],
+)
+def test_a_gateway_is_started_only_where_it_can_be(base: str, command: str | None) -> None:
+    """On this machine, without TLS, at the port that clients name."""
+    assert command == _start_at(base)
+
+
+def test_another_gateway_is_examined() -> None:
+    """`--gateway` is the conformance test, which says first where that gateway's upstream has to be."""
+    result = CliRunner().invoke(cli, ["doctor", "--gateway", closed_port(), "--upstream-port", "0"])
+    assert isinstance(result.exception, ScrimpError)
+    assert "has to be http://127.0.0.1:" in result.stderr
 
 
 def test_claude_code_that_does_not_say_what_it_does(
@@ -178,7 +262,8 @@ def test_the_exit_code_tells_whether_something_is_wrong(flags: dict[str, str | N
     code, told = invoke({**flags, "upstream": closed_port()} if wrong else flags)
     assert int(wrong) == code
     assert wrong == ("WRONG   upstream: " in told)
-    assert "advice  gateway: clients of this shell bypass Scrimp\n          export ANTHROPIC_BASE_URL=" in told
+    assert "advice  gateway: clients of this shell bypass Scrimp\n          " in told
+    assert "export ANTHROPIC_BASE_URL=http://127.0.0.1:4000" in told
 
 
 def test_json_is_one_object(flags: dict[str, str | None]) -> None:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shlex
+import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,6 +95,114 @@ def test_an_error_of_ours_is_one_line(
         main.main()
     assert code == ended.value.code
     assert ("", "scrimp: What. Then.\n") == tuple(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nonesuch"], "No such command 'nonesuch'. See `scrimp --help`."),
+        (["reprot"], "No such command 'reprot'. Did you mean report?"),
+        (["report", "--no-such"], "No such option '--no-such'. See `scrimp report --help`."),
+        (["report", "--sinc", "x"], "No such option '--sinc'. Did you mean --since?"),
+        (["up", "--port", "x"], "Invalid value for '--port': 'x' is not a valid integer. See `scrimp up --help`."),
+        (
+            ["completion"],
+            "Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish. See `scrimp completion --help`.",
+        ),
+        (["prices", "lst"], "No such command 'lst'. Did you mean list?"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(scrimp: Scrimp, arguments: list[str], told: str) -> None:
+    """What is wrong with it, and what to do next; exit code 2."""
+    ended = scrimp(*arguments)
+    assert (2, "", f"scrimp: {told}\n") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+@pytest.mark.parametrize("arguments", [[], ["prices"]])
+def test_a_group_alone_explains_itself(scrimp: Scrimp, arguments: list[str]) -> None:
+    """Nothing was asked for: the help, on standard error."""
+    ended = scrimp(*arguments)
+    assert (2, "", True) == (ended.returncode, ended.stdout, ended.stderr.startswith("Usage: scrimp"))
+
+
+def test_ctrl_c_is_quiet(started: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    """Also while a command still gets ready: the exit code of a shell, and no word."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        upstream = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        process = started("run", "--upstream", upstream, "--db", str(tmp_path / "a.db"), "--", "true")
+        link, _ = silent.accept()
+        with link:
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate()
+    assert (main.INTERRUPTED, "", "") == (process.returncode, out, err)
+
+
+def test_ctrl_c_while_a_command_is_imported_is_quiet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may come at any moment."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("importlib.import_module", interrupted)
+    monkeypatch.setattr(sys, "argv", ["scrimp", "demo"])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert (130, ("", "")) == (ended.value.code, tuple(capsys.readouterr()))
+
+
+def shell(environment: dict[str, str], line: str) -> subprocess.CompletedProcess[str]:
+    """Run one line of a shell in which $SCRIMP is the command."""
+    command = shlex.join([sys.executable, "-m", "scrimp"])
+    return subprocess.run(
+        ["bash", "-c", line.replace("$SCRIMP", command)],  # noqa: S607 - the developer's own shell
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["prices list", "demo --json"])
+def test_a_reader_that_has_gone_is_no_failure_to_tell(environment: dict[str, str], command: str) -> None:
+    """`scrimp prices list | head -1` ends without a word, with the exit code of a shell."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    arguments = [sys.executable, "-m", "scrimp", *command.split()]
+    ended = subprocess.run(arguments, env=environment, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (main.READER_GONE, "") == (ended.returncode, ended.stderr)
+
+
+@pytest.mark.parametrize("arguments", ["prices list", "demo --json", "--help"])
+def test_a_full_disk_is_one_line(environment: dict[str, str], arguments: str) -> None:
+    """What cannot be written is said where it can be."""
+    ended = shell(environment, f"$SCRIMP {arguments} >/dev/full")
+    told = "scrimp: The output cannot be written: No space left on device. Free some space, or send it elsewhere.\n"
+    assert (1, told) == (ended.returncode, ended.stderr)
+
+
+def test_another_fault_of_the_system_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect of ours is not dressed up as a full disk."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+
+    monkeypatch.setattr(main, "cli", fail)
+    with pytest.raises(ConnectionRefusedError):
+        main.main()
+
+
+def test_a_terminal_of_another_language_shows_what_it_can(scrimp: Scrimp) -> None:
+    """A character that it does not have is written out, and nothing is lost."""
+    ended = scrimp("prices", "list", "--model", "claude-ö-≥", env={"PYTHONIOENCODING": "latin-1"}, encoding="latin-1")
+    assert (1, True) == (ended.returncode, "'claude-ö-\\u2265'" in ended.stderr)
+    code = "import click, scrimp.cli.main as m; m.cli = lambda **_: click.echo('\\u2265'); m.main()"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONIOENCODING": "latin-1"}, capture_output=True, check=False
+    )
+    assert (0, b"\\u2265\n") == (shown.returncode, shown.stdout)
 
 
 def test_the_module_is_the_command(scrimp: Scrimp) -> None:

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from scrimp.cli.main import cli
+from scrimp.core.wire.prices import BookData, RateCard
 from scrimp.errors import ConfigError
 from scrimp.upstream.pricefeed import PACKAGED, load_current_book, read_price_file, render, user_price_file
 
@@ -92,9 +93,11 @@ def test_list_called_wrongly() -> None:
 
 
 def test_update_from_the_packaged_state_changes_nothing() -> None:
-    """The book is compiled from the same genai-prices, so there is nothing to write."""
+    """The book is compiled from the same genai-prices; that it can only be as new as that package is said."""
     result = run("update")
-    assert (0, "Prices are up to date.\n") == (result.exit_code, result.stdout)
+    said = f"Your prices are those of {load_current_book().data.compiled_from}, as installed. Newer ones may be in a"
+    assert (0, 1, True) == (result.exit_code, result.stdout.count("\n"), result.stdout.startswith(said))
+    assert "pip install -U genai-prices" in result.stdout
     assert not user_price_file().exists()
 
 
@@ -109,7 +112,7 @@ def test_update_from_a_file_shows_and_keeps_what_changes(tmp_path: Path) -> None
     assert ["claude-opus-5"] == [each.model for each in read_price_file(user_price_file()).models]
     assert "20" == listed("--model", "claude-opus-5")["prices"][0]["rates"]["output"]
     again = run("update", "--from", str(source))
-    assert "Prices are up to date.\n" == again.stdout
+    assert f"Your prices are those of {source} already." in again.stdout
 
 
 def test_update_check_writes_nothing(tmp_path: Path) -> None:
@@ -120,14 +123,53 @@ def test_update_check_writes_nothing(tmp_path: Path) -> None:
     assert 0 == run("update", "--check").exit_code
 
 
-def test_update_back_to_the_packaged_prices_keeps_the_former_file(tmp_path: Path) -> None:
-    """Going back needs no file; what was there is beside it, not lost."""
+def test_update_keeps_the_user_s_own_prices(tmp_path: Path) -> None:
+    """A contract's price, and a fee, outlive every update, and are named; what was asked for by name replaces them."""
     run("update", "--from", str(rates(tmp_path / "mine.json", "claude-opus-5", 20_000_000)))
-    former = user_price_file().read_bytes()
+    data = read_price_file(user_price_file())
+    user_price_file().write_bytes(render(msgspec.structs.replace(data, web_search_pico_usd=7)))
     result = run("update")
-    assert "no file of your own is needed" in result.stdout
-    assert not user_price_file().exists()
-    assert former == user_price_file().with_suffix(".json.bak").read_bytes()
+    assert (0, True) == (result.exit_code, "Kept as your own: claude-opus-5, from " in result.stdout)
+    assert ("20", "7") == (listed("--model", "claude-opus-5")["prices"][0]["rates"]["output"], fee_of(listed()))
+    run("update", "--from", str(rates(tmp_path / "mine.json", "claude-opus-5", 21_000_000)))
+    assert ("21", "10000000000") == (
+        listed("--model", "claude-opus-5")["prices"][0]["rates"]["output"],
+        fee_of(listed()),
+    )
+
+
+def fee_of(book: dict[str, Any]) -> str:
+    """Return what a web search costs, in pico-USD."""
+    return f"{float(book['web_search_usd']) * 1e12:.0f}"
+
+
+def changed_rate(model: str, source: str) -> BookData:
+    """Return a price file in which a model's only price says this source, and is not the packaged one."""
+    data = read_price_file(PACKAGED)
+    prices = next(each for each in data.models if each.model == model)
+    row = msgspec.structs.replace(prices.entries[0].rows[0], rates=RateCard(10, 10, 10, 10, 10))
+    entry = msgspec.structs.replace(prices.entries[0], rows=(row,), source=source)
+    return msgspec.structs.replace(data, models=(msgspec.structs.replace(prices, entries=(entry,)),))
+
+
+@pytest.mark.parametrize(
+    ("source", "is_kept"),
+    [
+        ("contract", True),
+        (read_price_file(PACKAGED).compiled_from, True),
+        (f"{read_price_file(PACKAGED).compiled_from}, and a note", True),
+        ("genai-prices 0.0.1", False),
+        ("genai-prices: a note", False),
+        ("Anthropic, Pricing, by telephone", True),
+    ],
+)
+def test_what_an_update_takes_for_the_user_s_own(source: str, is_kept: bool) -> None:
+    """A price that no list has under that name: another list's is replaced, one changed by hand is not."""
+    user_price_file().parent.mkdir(parents=True)
+    user_price_file().write_bytes(render(changed_rate("claude-opus-5", source)))
+    assert is_kept is ("Kept as your own: claude-opus-5" in run("update").stdout)
+    assert is_kept is user_price_file().exists()
+    assert (not is_kept) is user_price_file().with_suffix(".json.bak").exists()
 
 
 def test_update_mends_a_torn_file() -> None:
@@ -135,9 +177,13 @@ def test_update_mends_a_torn_file() -> None:
     user_price_file().parent.mkdir(parents=True)
     user_price_file().write_text('{"unit": "USD')
     assert isinstance(run("list").exception, ConfigError)
+    assert 1 == run("update", "--check").exit_code
     result = run("update")
-    assert "It counts as empty." in result.stderr
-    assert 0 == result.exit_code
+    (what,) = result.stderr.splitlines()
+    assert what.endswith("It counts as empty.")
+    former = user_price_file().with_suffix(".json.bak")
+    done = f"The packaged prices hold: no file of your own is needed. The former file is now {former}.\n"
+    assert (0, done) == (result.exit_code, result.stdout)
     assert 0 == run("list").exit_code
 
 

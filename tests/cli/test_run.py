@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scrimp.cli.run import client_environment
+from scrimp.cli.run import _signals_handed_on, client_environment
 from scrimp.config import load_settings
 from scrimp.gateway.build import build
 from scrimp.gateway.server import serving
@@ -58,7 +59,8 @@ def test_the_bill_is_the_invoice(scrimp: Scrimp, options: list[str], simulator: 
     assert line.cost_nano_usd / 1e9 == bill["cost_usd"]
     assert line.classes.output_tokens == bill["usage"]["output_tokens"]
     assert line.classes.uncached_input_tokens == bill["usage"]["uncached_input_tokens"]
-    assert f"made 1 exchange for ${bill['cost_usd']:.6f} at list price" in ended.stderr
+    assert f"made 1 exchange for ${bill['cost_usd']:.6f} at list price (claude-opus-5-5)." in ended.stderr
+    assert f"`scrimp report --db {tmp_path / 'ledger.db'}` shows where it went" in ended.stderr
     assert "Traceback" not in ended.stderr
     with open_ledger(tmp_path / "ledger.db") as ledger:
         assert [line.message_id] == [exchange.message_id for exchange in ledger.exchanges()]
@@ -83,11 +85,32 @@ def test_the_exit_code_is_the_client_s(scrimp: Scrimp, options: list[str], code:
 
 
 def test_a_client_that_a_signal_ended_is_told_as_a_shell_does(scrimp: Scrimp, options: list[str]) -> None:
-    """128 and the number of the signal; the bill is printed all the same."""
+    """128 and the number of the signal; what there is to bill is said all the same."""
     program = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     ended = scrimp("run", *options, "--", sys.executable, "-c", program)
     assert 137 == ended.returncode
-    assert "made 0 exchanges" in ended.stderr
+    assert "sent no request to /v1/messages" in ended.stderr
+
+
+def test_a_client_that_sent_nothing_is_not_billed_zero(scrimp: Scrimp, options: list[str], tmp_path: Path) -> None:
+    """It may never have heard of the gateway: that is said, and no cost; a program can still count."""
+    file = tmp_path / "bill.json"
+    ended = scrimp("run", *options, "--bill", str(file), "--", sys.executable, "-c", "")
+    assert "$" not in ended.stderr
+    assert ended.stderr.endswith("If it should have: does it honour ANTHROPIC_BASE_URL?\n")
+    assert 0 == json.loads(file.read_text())["exchanges"]
+
+
+def test_prices_of_the_user_s_own_are_no_list_prices(
+    scrimp: Scrimp, options: list[str], environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The bill names the file that it is not at list price for."""
+    own = tmp_path / "config" / "scrimp" / "prices.json"
+    own.parent.mkdir(parents=True)
+    own.write_text('{"unit": "USD/MTok", "models": [], "web_search_pico_usd": 1}')
+    environment |= {"XDG_CONFIG_HOME": str(tmp_path / "config")}
+    ended = scrimp("run", *options, "--", sys.executable, "-c", CLIENT)
+    assert f" at list price, but for settings of {own} (claude-opus-5-5)." in ended.stderr
 
 
 def test_the_client_s_input_is_its_own(scrimp: Scrimp, options: list[str]) -> None:
@@ -105,18 +128,35 @@ def test_options_of_the_client_are_not_ours(scrimp: Scrimp, options: list[str]) 
         assert "['--json', '-p', '--', 'x']\n" == ended.stdout
 
 
-@pytest.mark.parametrize("client", ["no-such-client-anywhere", "/", "./missing"])
-def test_a_client_that_cannot_be_run_is_called_wrongly(scrimp: Scrimp, options: list[str], client: str) -> None:
-    """Exit code 2 and one sentence; no bill for what never ran."""
-    ended = scrimp("run", *options, "--", client)
+@pytest.mark.parametrize(
+    ("client", "what_next"),
+    [
+        ("no-such-client-anywhere", "Is it installed and on the PATH?"),
+        ("./missing", "Is it installed and on the PATH?"),
+        ("/", "Name a program, or make it executable with chmod +x."),
+        ("./torn.jsonl", "Name a program, or make it executable with chmod +x."),
+        ("./noise", "Name the program that reads it, such as sh or python."),
+    ],
+)
+def test_a_client_that_cannot_be_run_is_called_wrongly(
+    scrimp: Scrimp, options: list[str], tmp_path: Path, client: str, what_next: str
+) -> None:
+    """Exit code 2, one sentence what and one that helps; no bill for what never ran."""
+    (tmp_path / "torn.jsonl").touch(mode=0o644)
+    (tmp_path / "noise").write_text("no program")
+    (tmp_path / "noise").chmod(0o755)
+    ended = scrimp("run", *options, "--", client, cwd=tmp_path)
     assert (2, "") == (ended.returncode, ended.stdout)
     (line,) = ended.stderr.splitlines()
     assert line.startswith(f"scrimp: Cannot run {client}: ")
+    assert line.endswith(what_next)
 
 
 def test_no_client_is_called_wrongly(scrimp: Scrimp) -> None:
     """There has to be something to run."""
-    assert 2 == scrimp("run").returncode
+    ended = scrimp("run", "--quiet")
+    told = "scrimp: There is no client to run. Name one, as in `scrimp run -- claude -p hello`.\n"
+    assert (2, told) == (ended.returncode, ended.stderr)
 
 
 def test_a_bill_that_cannot_be_written_is_said_before_the_client_runs(
@@ -125,8 +165,9 @@ def test_a_bill_that_cannot_be_written_is_said_before_the_client_runs(
     """A run may cost dollars; its bill must not be lost to a typing mistake."""
     ended = scrimp("run", *options, "--bill", str(tmp_path / "none" / "a"), "--", sys.executable, "-c", "print('ran')")
     assert (2, "") == (ended.returncode, ended.stdout)
-    assert "No such file or directory" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("scrimp: The bill cannot be written to ")
+    assert line.endswith("No such file or directory. Name a file in a folder that is yours to write.")
 
 
 def test_an_upstream_that_is_down_is_the_client_s_to_judge(scrimp: Scrimp, tmp_path: Path) -> None:
@@ -151,21 +192,22 @@ def test_a_client_that_is_killed_within_a_stream_is_billed(scrimp: Scrimp, optio
     assert exchange.closed_at_ms is not None
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_a_termination_are_the_client_s(
-    started: Started, options: list[str], number: signal.Signals
-) -> None:
-    """It decides what they mean; the bill is printed either way."""
-    program = (
-        "import signal, sys, time\n"
-        "def bye(number, _):\n"
-        "    print('bye', flush=True)\n"
-        "    sys.exit(5)\n"
-        f"signal.signal({number.value}, bye)\n"
-        "print('ready', flush=True)\n"
-        "time.sleep(600)\n"
-    )
-    process = started("run", *options, "--", sys.executable, "-c", program, start_new_session=True)
+#: A client that says when it can hear a signal, and ends with 5 when it does.
+PATIENT = (
+    "import signal, sys, time\n"
+    "def bye(number, _):\n"
+    "    print('bye', flush=True)\n"
+    "    sys.exit(5)\n"
+    "for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): signal.signal(number, bye)\n"
+    "print('ready', flush=True)\n"
+    "time.sleep(600)\n"
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_the_client_s(started: Started, options: list[str], number: signal.Signals) -> None:
+    """It decides what Ctrl-C, a termination and a closed terminal mean; the bill is printed either way."""
+    process = started("run", *options, "--", sys.executable, "-c", PATIENT, start_new_session=True)
     assert process.stdout is not None
     assert "ready\n" == process.stdout.readline()
     if number == signal.SIGINT:
@@ -174,8 +216,41 @@ def test_ctrl_c_and_a_termination_are_the_client_s(
         process.send_signal(number)
     out, err = process.communicate()
     assert ("bye\n", 5) == (out, process.returncode)
-    assert "made 0 exchanges" in err
+    assert "sent no request" in err
     assert "Traceback" not in err
+
+
+def test_a_signal_that_was_ignored_still_is(started: Started, options: list[str], tmp_path: Path) -> None:
+    """`nohup scrimp run` outlives its terminal, and so does the client."""
+    bill = tmp_path / "bill.json"
+    program = "import os, sys; os.kill(os.getppid(), 1); print('lives')"
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = started("run", *options, "--bill", str(bill), "--", sys.executable, "-c", program)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    out, _ = process.communicate()
+    assert ("lives\n", 0, True) == (out, process.returncode, bill.exists())
+
+
+def test_a_terminal_that_is_gone_takes_no_bill_with_it(options: list[str], tmp_path: Path) -> None:
+    """Standard error that cannot be written is no failure of the run; its file and exit code are as ever."""
+    bill = tmp_path / "bill.json"
+    command = ["run", *options, "--bill", str(bill), "--", sys.executable, "-c", "import sys; sys.exit(3)"]
+    shell = f"exec {shlex.join([sys.executable, '-m', 'scrimp', *command])} 2>/dev/full"
+    ended = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)  # noqa: S607 - any shell
+    assert (3, "") == (ended.returncode, ended.stdout)
+    assert 0 == json.loads(bill.read_text())["exchanges"]
+
+
+def test_a_signal_before_the_client_runs_is_handed_on() -> None:
+    """It is not lost between the gateway's start and the client's."""
+    with _signals_handed_on() as hand_to:
+        signal.raise_signal(signal.SIGTERM)
+        with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as client:
+            hand_to(client)
+            assert -signal.SIGTERM == client.wait()
+    assert signal.SIG_DFL == signal.getsignal(signal.SIGTERM)
 
 
 def test_a_client_finds_the_gateway_past_any_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +273,7 @@ def test_a_gateway_of_ours_keeps_its_own_ledger(scrimp: Scrimp, simulated: str, 
         ended = scrimp("run", "--upstream", up, "--db", str(tmp_path / "run.db"), "--", sys.executable, "-c", CLIENT)
 
     assert "made 1 exchange for $" in ended.stderr
-    assert f"The gateway at {up} has each of them." in ended.stderr
+    assert f"The gateway at {up} keeps the ledger of them." in ended.stderr
     assert not (tmp_path / "run.db").exists()
     with open_ledger(tmp_path / "up.db") as ledger:
         assert 1 == len(list(ledger.exchanges()))

@@ -83,9 +83,22 @@ def test_a_port_in_use_is_called_wrongly(scrimp: Scrimp, tmp_path: Path) -> None
 def test_a_bad_upstream_is_called_wrongly(scrimp: Scrimp, tmp_path: Path, url: str) -> None:
     """Before anything is served or made, and without repeating what may be a key."""
     line = refused(scrimp, "--upstream", url, "--db", str(tmp_path / "a.db"))
-    assert "https://api.anthropic.com" in line
+    assert ". Give " in line
     assert "key@" not in line
     assert [] == list(tmp_path.glob("a.db*"))
+
+
+@pytest.mark.parametrize("host", ["bad host", "192.0.2.1", "x" * 70])
+def test_an_address_that_is_not_ours_is_called_wrongly(scrimp: Scrimp, host: str) -> None:
+    """Another port would not help."""
+    line = refused(scrimp, "--host", host)
+    assert line.startswith(f"scrimp: Cannot listen on {host}:0: ")
+    assert line.endswith("Name an address of this machine with --host.")
+
+
+def test_an_upstream_with_what_every_client_adds(scrimp: Scrimp) -> None:
+    """The address that was meant is in the sentence."""
+    assert refused(scrimp, "--upstream", "https://api.example/v1").endswith("Give https://api.example instead.")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -6,15 +6,24 @@ import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import pytest
+
+from scrimp.core.belief.exchange import Exchange
+from scrimp.core.wire.usage import total
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(__file__).with_name("package.json")
-#: The version that package.json pins and `make check-clients` installs.
-VERSION: str = json.loads(PACKAGE.read_text(encoding="utf-8"))["dependencies"]["@anthropic-ai/claude-code"]
+_PINS: dict[str, str] = json.loads(PACKAGE.read_text(encoding="utf-8"))["dependencies"]
+#: The versions that package.json pins and `make check-clients` installs: the newest, and what Node 18 and 20 get.
+VERSION = _PINS["@anthropic-ai/claude-code"]
+VERSIONS = (VERSION, *(pin.rpartition("@")[2] for name, pin in _PINS.items() if name.startswith("claude-code-")))
 KEY = "sk-ant-fake-claude-code"
 #: Longer than any run here takes by far; a client that hangs must not hang the suite.
 TIMEOUT_SECONDS = 50
+#: Claude Code adds its cost up in floats.
+ROUNDING_USD = 1e-9
 HEADLESS = ("--output-format", "json", "--dangerously-skip-permissions")
 
 
@@ -22,9 +31,17 @@ HEADLESS = ("--output-format", "json", "--dangerously-skip-permissions")
 class ClaudeCode:
     """One installation, home and working folder."""
 
+    version: str
     program: str
     home: Path
     folder: Path
+
+    @classmethod
+    def within(cls, version: str, program: str, folder: Path) -> Self:
+        """Return one whose home and working folder are made within a folder."""
+        (folder / "home").mkdir(exist_ok=True)
+        (folder / "folder").mkdir()
+        return cls(version, program, folder / "home", folder / "folder")
 
     def environment(self, url: str, **more: str) -> dict[str, str]:
         """Return the whole environment: nothing of the developer's own, and no traffic but the messages."""
@@ -61,11 +78,12 @@ class ClaudeCode:
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any]]:
     """Wait for a run to end; return the exit code and the object that it printed."""
-    try:
-        printed, _ = process.communicate(timeout=TIMEOUT_SECONDS)
-    finally:
-        process.kill()
-        process.wait()
+    with process:
+        try:
+            printed, said = process.communicate(timeout=TIMEOUT_SECONDS)
+        finally:
+            process.kill()
+    assert printed, said
     told: dict[str, Any] = json.loads(printed)
     return process.returncode, told
 
@@ -74,3 +92,27 @@ def blocks(body: bytes, kind: str) -> list[dict[str, Any]]:
     """Return the blocks of one type in the messages of a request."""
     contents = [message["content"] for message in json.loads(body)["messages"]]
     return [block for content in contents if isinstance(content, list) for block in content if block["type"] == kind]
+
+
+def expect_same_bill(told: dict[str, Any], exchanges: list[Exchange]) -> None:
+    """Compare what Claude Code says it used and cost, of all models, with the ledger."""
+    used = total(exchange.usage for exchange in exchanges if exchange.usage)
+    cost_nano_usd = sum(exchange.cost_nano_usd or 0 for exchange in exchanges)
+    models = told["modelUsage"]
+    counts = {
+        "inputTokens": used.uncached_input_tokens,
+        "cacheReadInputTokens": used.cache_read_input_tokens,
+        "cacheCreationInputTokens": used.cache_write_5m_input_tokens + used.cache_write_1h_input_tokens,
+        "cacheCreationEphemeral5mInputTokens": used.cache_write_5m_input_tokens,
+        "cacheCreationEphemeral1hInputTokens": used.cache_write_1h_input_tokens,
+        "outputTokens": used.output_tokens,
+    }
+
+    assert {exchange.served_model for exchange in exchanges} == {name.removesuffix("[1m]") for name in models}
+    assert cost_nano_usd / 1e9 == pytest.approx(told["total_cost_usd"], abs=ROUNDING_USD)
+    for model in models.values():  # 2.1.197 does not tell the two kinds of writes apart
+        assert {"inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens", "outputTokens"} <= set(model)
+    shown = [name for name in counts if all(name in model for model in models.values())]
+    assert {name: counts[name] for name in shown} == {
+        name: sum(model[name] for model in models.values()) for name in shown
+    }

@@ -10,17 +10,20 @@ import os
 import shutil
 import subprocess
 from collections.abc import Generator
-from importlib.metadata import version
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e import claude
+from tests.e2e.scripts import NODE_MODULES, PYTHON_READY, Scripts, pinned_versions
 from tests.e2e.stand import Stands
+from tests.e2e.twice import Trials
 
 _RUNS = pytest.StashKey[list[dict[str, Any]]]()
-_STANDS = pytest.StashKey[Stands]()
+_ROWS = pytest.StashKey[Stands | Trials]()
+_INSTALL = "`make check-clients` installs what tests/e2e/package.json and requirements/clients.txt pin"
 
 # --- the clients --------------------------------------------------------------------------------------------------
 
@@ -28,35 +31,61 @@ _STANDS = pytest.StashKey[Stands]()
 @pytest.fixture
 def stands(request: pytest.FixtureRequest, tmp_path: Path) -> Stands:
     """Return what makes gateway and simulator for a client."""
-    made = request.node.stash[_STANDS] = Stands(tmp_path)
+    made = request.node.stash[_ROWS] = Stands(tmp_path)
     return made
 
 
-@pytest.fixture(scope="session")
-def claude_program(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the path of the pinned Claude Code; skips where the PATH has none or another one."""
-    program = shutil.which("claude")
-    found = _claude_version(program, tmp_path_factory.mktemp("home")) if program else "nothing"
-    if program is None or found != claude.VERSION:
-        pytest.skip(
-            f"installable: Claude Code {claude.VERSION} has to be on the PATH, which has {found}; "
-            "`make check-clients` installs it with npm (tests/e2e/package.json) and puts it there"
-        )
+@pytest.fixture
+def trials(request: pytest.FixtureRequest, tmp_path: Path) -> Trials:
+    """Return what tries a client twice against a script, directly and through the gateway."""
+    made = request.node.stash[_ROWS] = Trials(tmp_path)
+    return made
+
+
+@cache
+def _claude_program(version: str) -> str:
+    """Return the path of a pinned Claude Code; skips where the PATH has none or another one."""
+    program = shutil.which("claude" if version == claude.VERSION else f"claude-{version}")
+    found = _claude_version(program) if program else "nothing"
+    if program is None or found != version:
+        pytest.skip(f"installable: Claude Code {version} has to be on the PATH, which has {found}; {_INSTALL}")
     return program
 
 
-def _claude_version(program: str, home: Path) -> str:
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
+def _claude_version(program: str) -> str:
+    environment = {name: os.environ[name] for name in ("PATH", "HOME")}
     shown = subprocess.run((program, "--version"), env=environment, capture_output=True, text=True, check=False)
     return shown.stdout.partition(" ")[0] or "one that does not start"
 
 
 @pytest.fixture
-def claude_code(claude_program: str, tmp_path: Path) -> claude.ClaudeCode:
-    """Return Claude Code with a fresh home and an empty working folder."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    return claude.ClaudeCode(claude_program, tmp_path / "home", folder)
+def claude_code(tmp_path: Path) -> claude.ClaudeCode:
+    """Return the newest Claude Code with a fresh home and an empty working folder."""
+    return claude.ClaudeCode.within(claude.VERSION, _claude_program(claude.VERSION), tmp_path)
+
+
+@pytest.fixture(params=claude.VERSIONS)
+def each_claude_code(request: pytest.FixtureRequest, tmp_path: Path) -> claude.ClaudeCode:
+    """Return each pinned Claude Code with a fresh home and an empty working folder."""
+    return claude.ClaudeCode.within(request.param, _claude_program(request.param), tmp_path)
+
+
+@pytest.fixture
+def typescript(tmp_path: Path) -> Scripts:
+    """Return what runs scripts with the TypeScript SDK; skips where that is not installed."""
+    program = shutil.which("node")
+    if program is None or not (NODE_MODULES / "@anthropic-ai" / "sdk").is_dir():
+        pytest.skip(f"installable: Node.js and the TypeScript SDK are needed; {_INSTALL}")
+    (tmp_path / "node_modules").symlink_to(NODE_MODULES)
+    return Scripts(program, tmp_path)
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Scripts:
+    """Return what runs scripts with the clients of requirements/clients.txt; skips where those are not installed."""
+    if not PYTHON_READY.is_file():
+        pytest.skip(f"installable: the clients of requirements/clients.txt are needed; {_INSTALL}")
+    return Scripts(str(PYTHON_READY.parent / "bin" / "python"), tmp_path)
 
 
 # --- the record ---------------------------------------------------------------------------------------------------
@@ -71,26 +100,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Note what each test's clients did and cost."""
     report = yield
-    stands = item.stash.get(_STANDS, None)
-    if stands is not None and report.when == "call":
-        item.config.stash[_RUNS].append(_run(item, stands, passed=report.passed))
+    rows = item.stash.get(_ROWS, None)
+    if rows is not None and report.when == "call":
+        item.config.stash[_RUNS].append(_run(item, rows, passed=report.passed))
     return report
 
 
-def _run(item: pytest.Item, stands: Stands, *, passed: bool) -> dict[str, Any]:
+def _run(item: pytest.Item, rows: Stands | Trials, *, passed: bool) -> dict[str, Any]:
     """Return one test's row; of one that failed nothing more is known, its ledger may be what is broken."""
     named = {"test": f"{item.path.name}::{item.name}", "passed": passed}
-    if not passed:
-        return named
-    exchanges = [exchange for stand in stands.made for exchange in stand.exchanges()]
-    return {
-        **named,
-        "clients": sorted({exchange.client or "unknown" for exchange in exchanges}),
-        "requests": sum(len(stand.front.seen) for stand in stands.made),
-        "exchanges": len(exchanges),
-        "ledger_nano_usd": sum(exchange.cost_nano_usd or 0 for exchange in exchanges),
-        "invoice_nano_usd": sum(stand.simulator.invoice.cost_nano_usd for stand in stands.made),
-    }
+    return {**named, **rows.row()} if passed else named
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -98,7 +117,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     path, runs = os.environ.get("CLIENTS_RESULTS"), session.config.stash[_RUNS]
     if not path or not runs:
         return
-    versions = {"anthropic": version("anthropic"), "claude-code": claude.VERSION}
-    record = {"clients": versions, "passed": session.exitstatus == 0, "runs": runs}
+    record = {"clients": pinned_versions(), "passed": session.exitstatus == 0, "runs": runs}
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

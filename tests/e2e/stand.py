@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack
 
 from scrimp.clock import SystemClock
 from scrimp.config import Settings
@@ -40,6 +40,7 @@ ADDED_HEADERS = frozenset({"scrimp-exchange", "scrimp-plan"})
 #: How long a test waits for something that a client does within a second or two.
 PATIENCE_SECONDS = 30
 
+MESSAGES = "/v1/messages"
 Headers = list[tuple[str, str]]
 
 
@@ -47,7 +48,7 @@ def _text(headers: list[tuple[bytes, bytes]]) -> Headers:
     return [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers]
 
 
-def _end_to_end(headers: Headers) -> tuple[tuple[str, str], ...]:
+def end_to_end(headers: Headers) -> tuple[tuple[str, str], ...]:
     """Return, in their order, the headers that have to be the same on both sides."""
     return tuple(pair for pair in headers if pair[0] not in HOP_HEADERS | ADDED_HEADERS)
 
@@ -67,10 +68,15 @@ class Seen:
     left: bool = False
 
     @property
+    def is_messages(self) -> bool:
+        """Tell whether the Messages API itself is asked, not one of its neighbours."""
+        return self.target.partition("?")[0] == MESSAGES
+
+    @property
     def wire(self) -> tuple[object, ...]:
         """Return everything that has to be the same on both sides, in an order that sorts."""
-        asked = (self.method, self.target, _end_to_end(self.headers), self.body)
-        return (*asked, self.status, _end_to_end(self.answer_headers), self.answer)
+        asked = (self.method, self.target, end_to_end(self.headers), self.body)
+        return (*asked, self.status, end_to_end(self.answer_headers), self.answer)
 
 
 class Tap:
@@ -201,13 +207,13 @@ class Stand:
         assert sorted(each.wire for each in self.back.seen) == sorted(each.wire for each in self.front.seen)
         assert [] == [each.target for each in self.back.seen if not each.ended or each.left]
         check_bills(self.simulator.invoice.lines, exchanges)
-        assert self.messages_posted() == len(exchanges)
+        assert len(self.messages()) == len(exchanges)
         assert all(exchange.planned for exchange in exchanges)
         return exchanges
 
-    def messages_posted(self) -> int:
-        """Return how many requests to the Messages API the client made."""
-        return sum(seen.target.partition("?")[0] == "/v1/messages" for seen in self.front.seen)
+    def messages(self) -> list[Seen]:
+        """Return the client's requests to the Messages API, in the order in which they came."""
+        return [seen for seen in self.front.seen if seen.is_messages]
 
 
 def check_bills(lines: list[Line], exchanges: list[Exchange]) -> None:
@@ -257,3 +263,14 @@ class Stands:
         stand = Stand(self._folder / f"stand-{len(self.made)}", **options)
         self.made.append(stand)
         return stand
+
+    def row(self) -> dict[str, Any]:
+        """Return what the clients did and cost, for the record."""
+        exchanges = [exchange for stand in self.made for exchange in stand.exchanges()]
+        return {
+            "clients": sorted({exchange.client or "unknown" for exchange in exchanges}),
+            "requests": sum(len(stand.front.seen) for stand in self.made),
+            "exchanges": len(exchanges),
+            "ledger_nano_usd": sum(exchange.cost_nano_usd or 0 for exchange in exchanges),
+            "invoice_nano_usd": sum(stand.simulator.invoice.cost_nano_usd for stand in self.made),
+        }

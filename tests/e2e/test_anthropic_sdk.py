@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from scrimp.core.belief.exchange import Exchange
+from scrimp.sim.rules import Rules
 from tests.e2e.stand import Stand, Stands
 
 if TYPE_CHECKING:  # the SDK takes a second to import, and `make check` only collects this file
@@ -108,12 +110,42 @@ def _stream_async(stand: Stand) -> Message:
     return message
 
 
+def _raw(stand: Stand) -> Message:
+    with _sync(stand) as client:
+        raw = client.messages.with_raw_response.create(model=MODEL, max_tokens=1000, system=[CACHED], messages=HELLO)
+        message = raw.parse()
+    assert raw.headers["request-id"] == message._request_id
+    return message
+
+
+def _raw_in_pieces(stand: Stand) -> Message:
+    from anthropic.types import Message as Whole
+
+    with (
+        _sync(stand) as client,
+        client.messages.with_streaming_response.create(
+            model=MODEL, max_tokens=1000, system=[CACHED], messages=HELLO
+        ) as raw,
+    ):
+        return Whole.model_validate_json(b"".join(raw.iter_bytes(7)))
+
+
+def _raw_async(stand: Stand) -> Message:
+    async def ask() -> Message:
+        async with _async(stand) as client:
+            asking = client.messages.with_raw_response
+            raw = await asking.create(model=MODEL, max_tokens=1000, system=[CACHED], messages=HELLO)
+            return await raw.parse()
+
+    return asyncio.run(ask())
+
+
 def _text(message: Message) -> str:
     return "".join(block.text for block in message.content if block.type == "text")
 
 
 @pytest.mark.parametrize("compress", [False, True])
-@pytest.mark.parametrize("ask", [_create, _create_async, _stream, _stream_async])
+@pytest.mark.parametrize("ask", [_create, _create_async, _stream, _stream_async, _raw, _raw_in_pieces, _raw_async])
 def test_one_message(stands: Stands, ask: Callable[[Stand], Message], compress: bool) -> None:
     """Asked once, the prompt is written to the cache; asked again, it is read; client, ledger and invoice agree."""
     with stands.make(compress=compress) as stand:
@@ -160,6 +192,21 @@ def test_count_tokens(stands: Stands) -> None:
 
     assert exchange.usage is not None
     assert counted.input_tokens == exchange.usage.total_input_tokens
+
+
+def test_beta_messages(stands: Stands) -> None:
+    """The beta's own ways: a message, a stream and a count; the names of the betas arrive as they were given."""
+    asked: Any = {"model": MODEL, "system": [CACHED], "messages": HELLO, "betas": ["a-beta-of-ours", "another"]}
+    with stands.make() as stand, _sync(stand) as client:
+        counted = client.beta.messages.count_tokens(**asked)
+        created = client.beta.messages.create(max_tokens=1000, **asked)
+        with client.beta.messages.stream(max_tokens=1000, **asked) as stream:
+            streamed = stream.get_final_message()
+    exchanges = _checked(stand)
+
+    assert {True} == {"a-beta-of-ours,another" in dict(seen.headers)["anthropic-beta"] for seen in stand.back.seen}
+    assert [created.id, streamed.id] == [exchange.message_id for exchange in exchanges]
+    assert {counted.input_tokens} == {each.usage.total_input_tokens for each in exchanges if each.usage}
 
 
 def test_models(stands: Stands) -> None:
@@ -224,8 +271,8 @@ def test_a_tool_loop_by_hand(stands: Stands) -> None:
         assert 0 < written == after.cache_read_input_tokens
 
 
-def test_the_tool_runner_goes_on_without_threads(stands: Stands) -> None:
-    """The API's refusal of threads reaches the SDK word for word, so it replays the whole conversation itself."""
+def _run_tools(stand: Stand, streaming: bool) -> tuple[list[str], list[Any]]:
+    """Let the tool runner read two files; return which, and its turns."""
     from anthropic import beta_tool
 
     read = []
@@ -240,17 +287,40 @@ def test_the_tool_runner_goes_on_without_threads(stands: Stands) -> None:
         read.append(path)
         return f"what {path} holds"
 
-    with stands.make() as stand, _sync(stand) as client:
-        runner = client.beta.messages.tool_runner(
+    with _sync(stand) as client:
+        runner: Any = client.beta.messages.tool_runner(
             model=MODEL,
             max_tokens=1000,
             tools=[read_file],
             messages=[{"role": "user", "content": "SCENARIO:loop2 look"}],
+            stream=streaming,
         )
-        told = list(runner)
+        told = [turn.get_final_message() if streaming else turn for turn in runner]
+    return read, told
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_tool_runner_goes_on_without_threads(stands: Stands, streaming: bool) -> None:
+    """The API's refusal of threads reaches the SDK word for word, so it replays the whole conversation itself."""
+    with stands.make(rules=Rules(threads=False)) as stand:
+        read, told = _run_tools(stand, streaming)
     refused, *answered = _checked(stand)
 
     assert ["step-1", "step-2"] == read
     assert b"thread_unsupported_request" in stand.front.seen[0].answer
     assert (400, "invalid_request_error", None) == (refused.http_status, refused.error_type, refused.cost_nano_usd)
     assert [message.id for message in told] == [exchange.message_id for exchange in answered]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_tool_runner_in_a_thread(stands: Stands, streaming: bool) -> None:
+    """Where the API holds the conversation, each turn passes with its new messages alone, and is billed as a whole."""
+    with stands.make(rules=Rules(threads=True)) as stand:
+        read, told = _run_tools(stand, streaming)
+    exchanges = _checked(stand)
+    used = [exchange.usage.total_input_tokens for exchange in exchanges if exchange.usage]
+
+    assert ["step-1", "step-2"] == read
+    assert ["create", "continue", "continue"] == [json.loads(seen.body)["thread"]["type"] for seen in stand.messages()]
+    assert [message.id for message in told] == [exchange.message_id for exchange in exchanges]
+    assert sorted(set(used)) == used

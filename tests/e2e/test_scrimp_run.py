@@ -62,7 +62,7 @@ def test_the_bill_of_a_run(stands: Stands, claude_code: ClaudeCode) -> None:
             f"{used.cache_write_5m_input_tokens + used.cache_write_1h_input_tokens:,} written; "
             f"output {used.output_tokens:,} tokens."
         ),
-        f"  `scrimp report --db {stand.db}` shows each of them.",
+        f"  `scrimp report --db {stand.db}` shows where it went, `scrimp export --db {stand.db}` each exchange.",
     ]
 
 

@@ -14,6 +14,7 @@ from scrimp.clock import VirtualClock
 from scrimp.core.belief.exchange import Exchange
 from scrimp.errors import LedgerError, UpstreamUnavailable
 from scrimp.gateway.app import create_app
+from scrimp.gateway.hosts import host_check
 from scrimp.gateway.services import Services
 from scrimp.sim.app import SimApp
 from scrimp.sim.app import create_app as create_sim
@@ -47,7 +48,8 @@ class Stack:
             new_id=lambda _: f"ex{next(ids)}",
             body_limit_bytes=limit,
         )
-        self.client = AsgiUpstream(create_app(services))
+        self.gateway = create_app(services)
+        self.client = AsgiUpstream(self.gateway)
 
     def send(
         self,
@@ -226,6 +228,22 @@ def test_health_is_ours() -> None:
     assert [] == stack.sim.recorded
 
 
+def test_a_page_of_another_domain_is_refused() -> None:
+    """DNS rebinding: a real denial in the API's envelope, and nothing is sent or recorded."""
+    stack = Stack()
+    refusing = create_app(
+        Services(
+            AsgiUpstream(stack.sim), stack.ledger, load_book(), VirtualClock(0), host_check=host_check("127.0.0.1", "")
+        )
+    )
+    stack.client = AsgiUpstream(refusing)  # whose Host is asgi.invalid
+    status, _, answer = stack.send(body())
+
+    assert (403, "permission_error") == (status, json.loads(answer)["error"]["type"])
+    assert [] == stack.sim.recorded
+    assert [] == stack.exchanges()
+
+
 class Down:
     """An upstream that nothing answers at."""
 
@@ -315,3 +333,51 @@ def test_planning_that_fails_leaves_the_request_alone(monkeypatch: pytest.Monkey
 
     assert (200, "unplanned", False) == (status, headers["scrimp-plan"], exchange.planned)
     assert stack.sim.simulator.invoice.cost_nano_usd == exchange.cost_nano_usd
+
+
+def test_behind_another_gateway_of_ours_everything_is_for_that_one() -> None:
+    """Tags reach the gateway that keeps the ledger, and its answers are not signed twice."""
+    outer = Stack()
+    inner = create_app(
+        Services(AsgiUpstream(outer.gateway), MemoryLedger(), load_book(), VirtualClock(START_MS), chained=True)
+    )
+    outer.client = AsgiUpstream(inner)
+    headers = outer.send(body(), [(b"scrimp-task", b"nightly"), (b"scrimp-session", b"s1")])[1]
+    (exchange,) = outer.exchanges()
+
+    assert ("nightly", "s1") == (exchange.task_tag, exchange.session_id)
+    assert exchange.exchange_id == headers["scrimp-exchange"]
+
+
+def test_an_error_answer_writes_nothing_to_the_cache() -> None:
+    """What a refused request would have written cannot be read by the next one."""
+    stack = Stack(Refusing())
+    stack.send(body(cache_control={"type": "ephemeral"}, system="x " * 4000))
+    (exchange,) = stack.exchanges()
+
+    assert (529, None, None) == (exchange.http_status, exchange.first_token_at_ms, exchange.usage)
+
+
+class Refusing:
+    """An upstream that is overloaded."""
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:  # noqa: ARG002 - the seam's signature
+        """Answer 529."""
+        return Refused()
+
+
+class Refused(UpstreamResponse):
+    """The API's own refusal."""
+
+    status = 529
+    reason = "Overloaded"
+
+    def __init__(self) -> None:
+        self.headers: RawHeaders = [(b"content-type", b"application/json")]
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Give the error envelope."""
+        yield b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}'
+
+    async def aclose(self) -> None:
+        """Have nothing to close."""

@@ -131,7 +131,7 @@ def test_headers_of_the_request_arrive_once_and_unchanged(upstream_of: UpstreamO
     gateway = gateway_to(upstream)
     lines = [
         b"POST /v1/messages?beta=true HTTP/1.1",
-        b"Host: gateway.example",
+        b"Host: gateway.localhost",
         b"authorization: Bearer fake",
         b"anthropic-beta: a",
         b"anthropic-beta: b",
@@ -176,7 +176,7 @@ def test_a_client_that_waits_for_100_continue_is_told_to_go_on(upstream_of: Upst
     """Curl does so with bodies over a megabyte; the upstream is not asked again."""
     upstream = upstream_of(lambda talk: talk.send(plain(b"{}")))
     with gateway_to(upstream).dial() as link, link.makefile("rb") as stream:
-        link.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\n")
+        link.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n")
         link.sendall(b"content-length: %d\r\n\r\n" % len(REQUEST))
         assert b"HTTP/1.1 100 Continue\r\n" == stream.readline()
         stream.readline()
@@ -262,7 +262,7 @@ def test_a_client_that_leaves_within_its_body_leaves_no_trace(upstream_of: Upstr
     upstream = upstream_of(lambda talk: talk.send(plain(b"{}")))
     gateway = gateway_to(upstream)
     with gateway.dial() as link:
-        link.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{")
+        link.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
     ask(gateway.connect(), b"{}").read()
     gateway.next_closed()
     assert [b"{}"] == [talk.body for talk in upstream.seen]

@@ -41,7 +41,7 @@ def test_targets_arrive_as_they_were_written(upstream_of: UpstreamOf, gateway_to
     """Nothing is encoded, decoded or tidied: a signature over the URL stays good."""
     upstream = upstream_of(lambda talk: talk.send(OK))
     with gateway_to(upstream).dial() as link:
-        link.sendall(f"GET {target} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+        link.sendall(f"GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
         assert b"HTTP/1.1 200 OK" == link.recv(15)
     assert f"GET {target} HTTP/1.1" == upstream.seen[0].request_line
 
@@ -71,7 +71,7 @@ def test_a_chunked_body_is_streamed_on(gateway_to: GatewayTo) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as stack:
         gateway = gateway_to(f"http://127.0.0.1:{listening.getsockname()[1]}")
         link = stack.enter_context(gateway.dial())
-        link.sendall(b"POST /v1/files HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        link.sendall(b"POST /v1/files HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
         peer = stack.enter_context(listening.accept()[0])
         stream = stack.enter_context(peer.makefile("rb"))
         while stream.readline() != b"\r\n":
@@ -159,7 +159,9 @@ def test_a_client_that_leaves_within_its_upload_cancels_it(gateway_to: GatewayTo
     with socket.create_server(("127.0.0.1", 0)) as listening:
         gateway = gateway_to(f"http://127.0.0.1:{listening.getsockname()[1]}")
         with gateway.dial() as link:
-            link.sendall(b"POST /v1/files HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+            link.sendall(
+                b"POST /v1/files HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n"
+            )
             peer = listening.accept()[0]
             peer.recv(1)
         with peer, peer.makefile("rb") as stream:

@@ -85,7 +85,19 @@ def test_whatever_comes_in_is_recorded(headers: dict[str, str], body: bytes, usa
     keeper.first_token(opened)
     closed = keeper.close(opened, heard(message(usage)), status=200)
     assert (closed.usage, closed.cost_nano_usd) == _money(from_row(to_row(closed, OPEN)))
-    assert (opened.exchange.exchange_id, opened.plan is not None) == (closed.exchange_id, closed.planned)
+    assert (opened.exchange.exchange_id, opened.request is not None) == (closed.exchange_id, closed.planned)
+    assert closed.cost_nano_usd is None or closed.cost_nano_usd >= 0
+
+
+def test_a_thread_is_observed_without_a_prediction() -> None:
+    """The rest of its prompt is on the server: nothing is believed of it, and nothing is wrong with it."""
+    keeper = recorder()
+    opened = keeper.arrive({}, request(thread={"type": "continue", "previous_message_id": "msg_0"}))
+    closed = keeper.close(opened, heard(message({"input_tokens": 9, "output_tokens": 1})), status=200)
+
+    assert (None, True) == (opened.plan, closed.planned)
+    assert closed.usage is not None
+    assert closed.cost_nano_usd is not None
 
 
 def _money(exchange: Exchange) -> tuple[Usage | None, int | None]:

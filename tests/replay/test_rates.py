@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from scrimp.core.belief.exchange import Exchange
+from scrimp.core.wire.prices import nano_usd
 from scrimp.core.wire.usage import Usage, UsageLine
-from scrimp.replay.rates import Rates, lines_of, nano_usd
+from scrimp.replay.rates import Rates, lines_of
 from scrimp.upstream.pricefeed import load_book
 
 BOOK = load_book()
@@ -36,6 +36,7 @@ def test_a_remembered_card_bills_like_the_book(line: UsageLine, at_ms: int) -> N
     """For every known model on both sides of every band, at any time, in any lane and place."""
     (card,) = RATES.cards((line,), at_ms)
     cost = None if card is None else nano_usd(card.cost_pico_usd(line.usage))
+    assert BOOK.line_card(line, at_ms, line.usage.total_input_tokens) == card
     assert BOOK.cost_nano_usd((line,), at_ms) == cost
 
 
@@ -50,12 +51,6 @@ def test_a_book_that_judges_by_the_exchange_is_followed(lines: list[UsageLine], 
         return
     pico = sum(card.cost_pico_usd(line.usage) for card, line in zip(cards, lines, strict=True) if card)
     assert expected == nano_usd(pico)
-
-
-@pytest.mark.parametrize(("pico", "nano"), [(0, 0), (499, 0), (500, 1), (1_499, 1), (1_500, 2)])
-def test_rounding_is_half_up(pico: int, nano: int) -> None:
-    """As the price book rounds a bill."""
-    assert nano == nano_usd(pico)
 
 
 def test_an_exchange_without_lines_is_billed_by_its_whole_usage() -> None:

@@ -49,7 +49,9 @@ def _exchanges(draw: st.DrawFn) -> list[Exchange]:
             Exchange(
                 exchange_id=str(number),
                 opened_at_ms=NOON_MS + number * draw(st.integers(0, DAY_MS)),
-                source="test",
+                source=draw(st.sampled_from(["gateway", "test"])),
+                closed_at_ms=draw(st.none() | st.just(NOON_MS)),
+                http_status=draw(st.sampled_from([None, 200, 429])),
                 session_id=draw(NAMES),
                 project=draw(NAMES),
                 tenant=draw(NAMES),
@@ -60,6 +62,7 @@ def _exchanges(draw: st.DrawFn) -> list[Exchange]:
                 usage_lines=() if usage is None else (UsageLine(usage, model),),
                 cost_nano_usd=draw(st.none() | st.integers(0, 10**12)),
                 output_partial=draw(st.booleans()),
+                usage_complete=draw(st.booleans()),
             )
         )
     return sorted(exchanges, key=lambda each: each.opened_at_ms)
@@ -81,6 +84,8 @@ def test_groups_add_up_to_the_total(exchanges: list[Exchange], by: By) -> None:
     assert (report.total.cost_nano_usd or 0) == sum(group.cost_nano_usd or 0 for group in groups)
     assert report.total.unpriced_exchanges == sum(group.unpriced_exchanges for group in groups)
     assert sum(each.output_partial for each in exchanges) == report.total.partial_output_exchanges
+    incomplete = [each for each in exchanges if each.usage is not None and not each.usage_complete]
+    assert len(incomplete) == report.total.incomplete_exchanges == sum(group.incomplete_exchanges for group in groups)
     assert pytest.approx(1.0 if report.total.cost_nano_usd else 0.0) == sum(group.share for group in groups)
     assert len(groups) == len({group.key for group in groups})
 
@@ -146,6 +151,74 @@ def test_agents_are_named_by_their_way_down() -> None:
     assert {"main > planner", "main > planner > Explore", "main > Explore"} == keys
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, (0, 0, False)),
+        ({"usage_complete": False}, (0, 1, True)),
+        ({"output_partial": True}, (1, 0, True)),
+        ({"usage_complete": False, "served_model": "gpt-9"}, (0, 1, False)),
+        ({"usage_complete": False, "usage": None}, (0, 0, False)),
+    ],
+)
+def test_a_cost_that_misses_something_is_a_lower_bound(
+    fields: dict[str, object], expected: tuple[int, int, bool]
+) -> None:
+    """What broke off or was recorded in part costs more than is stated; an unknown cost is no bound."""
+    exchange = _exchange(**({"usage": Usage(1), "served_model": "claude-opus-4-6"} | fields))
+    report = fold([exchange], Rates(BOOK))
+    for group in (report.total, *report.groups):
+        assert expected == (group.partial_output_exchanges, group.incomplete_exchanges, group.is_lower_bound)
+
+
+@pytest.mark.parametrize(
+    ("fields", "counts", "is_lower_bound"),
+    [
+        ({"http_status": 404}, (1, 0, 0), False),
+        ({"http_status": 529, "closed_at_ms": None}, (1, 0, 0), False),
+        ({"http_status": 200, "error_type": "upstream_cut"}, (0, 1, 0), True),
+        ({"error_type": "client_gone"}, (0, 1, 0), True),
+        ({"closed_at_ms": None}, (0, 0, 1), True),
+        ({"closed_at_ms": None, "source": "otel"}, (0, 1, 0), True),
+        ({"usage": Usage(1)}, (0, 1, 0), True),
+        ({"usage": Usage(1), "http_status": 500}, (0, 1, 0), True),
+        ({"usage": Usage(1), "usage_complete": True}, (0, 0, 0), True),
+        ({"usage": Usage(1), "usage_complete": True, "served_model": "claude-opus-4-6"}, (0, 0, 0), False),
+    ],
+)
+def test_refused_broken_and_open_are_told_apart(
+    fields: dict[str, object], counts: tuple[int, int, int], is_lower_bound: bool
+) -> None:
+    """Beside a whole exchange in the same group; only what the API refused is surely not billed."""
+    common: dict[str, object] = {
+        "source": "gateway",
+        "closed_at_ms": NOON_MS,
+        "usage_complete": False,
+        "session_id": "s",
+    }
+    whole = _exchange(usage=Usage(1), served_model="claude-opus-4-6", session_id="s")
+    report = fold([whole, _exchange(**(common | fields))], Rates(BOOK))
+    for group in (report.total, *report.groups):
+        assert counts == (group.refused_exchanges, group.broken_exchanges, group.open_exchanges)
+        assert is_lower_bound is group.is_lower_bound
+    for dearest in (report.dearest_session, report.dearest_task):
+        assert dearest is not None
+        assert is_lower_bound is dearest.is_lower_bound
+
+
+@given(_exchanges())
+def test_every_exchange_without_a_whole_usage_is_one_of_three(exchanges: list[Exchange]) -> None:
+    """Refused, broken or open, and never two of them; the parts of the bill add up to it."""
+    report = fold(exchanges, Rates(BOOK), "day")
+    total_ = report.total
+    lacking = [each for each in exchanges if each.usage is None or not each.usage_complete]
+    assert len(lacking) == total_.refused_exchanges + total_.broken_exchanges + total_.open_exchanges
+    parts = sum(report.class_cost_nano_usd.values()) + report.web_search_nano_usd
+    assert abs(parts - report.billed_nano_usd) <= len(CLASSES)
+    for name in ("refused_exchanges", "broken_exchanges", "open_exchanges"):
+        assert getattr(total_, name) == sum(getattr(group, name) for group in report.groups)
+
+
 def test_unknown_models_are_named() -> None:
     """With how many requests each is missing from the cost."""
     lines = (UsageLine(Usage(1), "gpt-9"),)
@@ -158,7 +231,13 @@ def test_web_searches_are_billed_and_not_cached_away() -> None:
     usage = Usage(web_search_requests=3)
     report = fold([_exchange(usage=usage, served_model="claude-opus-4-6")], Rates(BOOK))
     fee = 3 * BOOK.web_search_pico_usd // 1_000
-    assert (fee, fee, fee) == (report.total.cost_nano_usd, report.uncached_nano_usd, report.automatic_nano_usd)
+    assert {fee} == {
+        report.total.cost_nano_usd,
+        report.web_search_nano_usd,
+        report.billed_nano_usd,
+        report.uncached_nano_usd,
+        report.automatic_nano_usd,
+    }
 
 
 def test_nothing_is_a_report_too() -> None:
@@ -206,5 +285,6 @@ def test_the_cost_of_recorded_sessions_is_exact(data: Path, record_property: Cal
     assert [int(each + Fraction(1, 2)) for each in sums] == list(report.class_cost_nano_usd.values())
     ratio = report.uncached_nano_usd / cost
     record_property("measured", f"recorded sessions: {cost / 1e9:.2f} USD, uncached {ratio:.2f} times as much")
+    assert 0 == report.total.broken_exchanges == report.total.refused_exchanges == report.total.open_exchanges
     # Facts on data: the same traffic uncached would cost 5.6 to 6.9 times as much.
     assert 5.6 <= ratio <= 6.9

@@ -19,6 +19,8 @@ import uvicorn
 
 from scrimp.clock import SystemClock, VirtualClock
 from scrimp.sim.app import SimApp, create_app
+from scrimp.sim.encodings import DECODERS
+from scrimp.sim.faults import Fault, Faults, Kind
 from scrimp.sim.machine import Simulator
 from scrimp.sim.models import day_ms
 from scrimp.sim.rules import Rules
@@ -214,6 +216,122 @@ def test_the_lifespan_is_acknowledged() -> None:
     assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == sent
 
 
+# --- faults ------------------------------------------------------------------------------------------------------
+
+
+def _failing(kind: Kind, where_ppm: int = 500_000, **switches: Any) -> SimApp:
+    """Return an application whose every answer has this fault, at this place."""
+    app = _app(**switches)
+    app.faults = _Always(kind, where_ppm)
+    return app
+
+
+class _Always(Faults):
+    """The same fault for every request."""
+
+    def __init__(self, kind: Kind, where_ppm: int) -> None:
+        super().__init__(0, {})
+        self._fault = Fault(kind, where_ppm)
+
+    def next(self) -> Fault:
+        """Return it again."""
+        return self._fault
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "kind_of_body"),
+    [
+        ("rate_limit", 429, "application/json"),
+        ("spend_limit", 429, "application/json"),
+        ("overloaded", 529, "application/json"),
+        ("server_error", 500, "application/json"),
+        ("bad_gateway", 502, "text/html"),
+        ("error_first", 200, "text/event-stream; charset=utf-8"),
+    ],
+)
+def test_a_request_is_refused_before_any_work(kind: Kind, status: int, kind_of_body: str) -> None:
+    """Nothing is billed; other paths are left alone."""
+    app = _failing(kind)
+    with _served(app) as port:
+        answered, headers, _ = _send(port, "POST", "/v1/messages", {**REQUEST, "stream": True})
+        assert 200 == _send(port, "GET", "/v1/models")[0]
+    assert (status, kind_of_body) == (answered, headers["content-type"])
+    assert [] == app.simulator.invoice.lines
+
+
+def test_an_error_event_is_a_status_where_there_is_no_stream() -> None:
+    """A plain request is told by 529."""
+    with _served(_failing("error_first")) as port:
+        assert 529 == _send(port, "POST", "/v1/messages", REQUEST)[0]
+
+
+@pytest.mark.parametrize(("kind", "billed"), [("reset", 0), ("lost", 1)])
+def test_a_connection_breaks_before_a_status(kind: Kind, billed: int) -> None:
+    """Over a real socket not a byte comes back, even of a server that answers every error."""
+    app = _failing(kind)
+    with _served(app) as port, pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+        _send(port, "POST", "/v1/messages", REQUEST)
+    assert [False] * billed == [line.usage_arrived for line in app.simulator.invoice.lines]
+
+
+@pytest.mark.parametrize("compress", [True, False])
+@pytest.mark.parametrize("kind", ["cut", "end"])
+def test_a_stream_stops_in_the_middle(kind: Kind, compress: bool) -> None:
+    """Over a real socket: cut, the client sees that something is missing; ended, it does not."""
+    app = _failing(kind, compress=compress)
+    headers = {**HEADERS, "accept-encoding": "gzip"}
+    with _served(app) as port:
+        if kind == "cut":
+            with pytest.raises(http.client.IncompleteRead) as caught:
+                _send(port, "POST", "/v1/messages", {**REQUEST, "stream": True}, headers)
+            body = caught.value.partial
+        else:
+            body = _send(port, "POST", "/v1/messages", {**REQUEST, "stream": True}, headers)[2]
+    plain = DECODERS["gzip"]()(body) if compress else body
+    assert plain.startswith(b"event: message_start")
+    assert b"message_stop" not in plain
+    (line,) = app.simulator.invoice.lines
+    assert not line.usage_arrived
+
+
+@pytest.mark.parametrize("kind", ["slow", "silent", "pings", "duplicate"])
+def test_what_comes_late_is_whole(monkeypatch: pytest.MonkeyPatch, kind: Kind) -> None:
+    """It takes longer in real time, and is billed in full."""
+    whole = Simulator(Rules(), 1).handle({**REQUEST, "stream": True}, HEADERS, 0)
+    slept = _Slept()
+    monkeypatch.setattr("scrimp.sim.app.asyncio.sleep", slept)
+    app = create_app(Simulator(Rules(), 1), VirtualClock(), realtime=True, faults=_Always(kind, 500_000))
+    sent = asyncio.run(_ask(app, {**REQUEST, "stream": True}))
+    assert sent[-1]["body"] == b""
+    assert (kind == "duplicate") is (sum(slept.seconds) == pytest.approx(whole.duration_ms / 1_000))
+    assert b"".join(each.get("body", b"") for each in sent).endswith(whole.events[-1].encode())
+    assert app.simulator.invoice.lines[0].usage_arrived
+
+
+def test_a_client_that_leaves_is_billed_for_what_it_was_sent() -> None:
+    """The rest is never sent, and its output is never made."""
+    app = create_app(Simulator(Rules(), 1), VirtualClock())
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        if not sent:
+            return {"type": "http.request", "body": json.dumps({**REQUEST, "stream": True}).encode()}
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        await asyncio.sleep(0)
+
+    headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+    scope = {"type": "http", "method": "POST", "path": "/v1/messages", "headers": headers}
+    asyncio.run(app(scope, receive, send))
+    whole = Simulator(Rules(), 1).handle({**REQUEST, "stream": True}, HEADERS, 0)
+    (line,) = app.simulator.invoice.lines
+    assert len(sent) < len(whole.events)
+    assert not line.usage_arrived
+    assert line.classes.output_tokens < whole.body["usage"]["output_tokens"]
+
+
 # --- the official SDK ----------------------------------------------------------------------------------------------
 
 
@@ -250,3 +368,43 @@ def test_the_official_sdk_understands_us(
     ]
     assert caught.value.request_id is not None
     assert ("authorization", "Bearer sk-fake") in app.recorded[0].headers
+
+
+def _run_tools(port: int) -> list[Any]:
+    """Let the SDK's own tool runner work, which keeps its conversation in a thread where it can."""
+
+    @anthropic.beta_tool
+    def Bash(command: str, description: str) -> str:  # noqa: N802 - the tool's name
+        """Run a command.
+
+        Args:
+            command: what to run
+            description: why
+        """
+        return f"{command}: {description}"
+
+    with anthropic.Anthropic(api_key="sk-fake", base_url=f"http://127.0.0.1:{port}") as client:
+        messages: Any = [{"role": "user", "content": "SCENARIO:loop3 work"}]
+        runner = client.beta.messages.tool_runner(
+            model="claude-opus-5-5", max_tokens=2_000, messages=messages, tools=[Bash]
+        )
+        return list(runner)
+
+
+@pytest.mark.parametrize(
+    ("threads", "asked"), [(True, ["create", *["continue"] * 3]), (False, ["create", *[None] * 4])]
+)
+def test_the_official_tool_runner_threads_where_it_can(threads: bool, asked: list[str | None]) -> None:
+    """Served, it sends only what is new; refused, it goes on with everything. Both hear and pay the same."""
+    app = create_app(Simulator(Rules(threads=threads), 1), SystemClock(), record=True)
+    with _served(app) as port:
+        heard = _run_tools(port)
+    bodies = [json.loads(each.body) for each in app.recorded]
+    assert asked == [(body.get("thread") or {}).get("type") for body in bodies]
+    assert ["tool_use"] * 3 + ["end_turn"] == [message.stop_reason for message in heard]
+    lines = app.simulator.invoice.lines
+    assert [message.id for message in heard] == [line.message_id for line in lines]
+    sizes = [line.classes.total_input_tokens for line in lines]
+    assert sizes == sorted(set(sizes))
+    plain = Simulator(Rules(), 1).handle({**bodies[0], "thread": None}, HEADERS, 0)
+    assert plain.body["usage"]["input_tokens"] == sizes[0]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrimp.sim.billing import ROWS, Classes, Invoice, Terms, card_of, cost_nano_usd
+from scrimp.sim.billing import ROWS, Classes, Invoice, Terms, card_of, cost_nano_usd, cost_of_parts
 from scrimp.sim.models import MODELS, day_ms
 
 NOW = day_ms("2026-11-22")
@@ -163,5 +163,50 @@ def test_an_invoice_line_is_flat_json() -> None:
         "cache_write_1h_input_tokens": 4,
         "output_tokens": 5,
         "web_search_requests": 0,
+        "usage_arrived": True,
         "cost_nano_usd": 4_000 + 400 + 15_000 + 32_000 + 100_000,
     } == invoice.as_json()["lines"][0]
+
+
+def test_an_answer_that_was_cut_bills_less_output() -> None:
+    """The earlier parts' output first; the line says that its usage did not arrive, and its cost follows."""
+    invoice, terms = Invoice(), Terms("claude-opus-5-5", NOW)
+    for name in ("req_1", "req_2", "req_3"):
+        invoice.add(name, "msg", "w", terms, [Classes(1, output_tokens=10), Classes(2, output_tokens=20)])
+    invoice.cut("req_1", 15)
+    invoice.cut("req_2")
+    invoice.cut("req_nobody", 1)
+    first, second, third = invoice.lines
+    assert [10, 5] == [part.output_tokens for part in first.parts]
+    assert (Classes(3, output_tokens=15), False) == (first.classes, first.usage_arrived)
+    assert third.cost_nano_usd - 15 * 20_000 == first.cost_nano_usd
+    assert (False, third.cost_nano_usd) == (second.usage_arrived, second.cost_nano_usd)
+    assert third.usage_arrived
+    assert ["req_1", "req_2", "req_3"] == [line.request_id for line in invoice.lines]
+
+
+@given(st.integers(0, 100))
+def test_a_cut_bills_what_was_said_and_no_more(output_tokens: int) -> None:
+    """Never more than the answer had."""
+    invoice = Invoice()
+    invoice.add("r", "m", "w", Terms("claude-opus-5-5", NOW), [Classes(output_tokens=10), Classes(output_tokens=20)])
+    invoice.cut("r", output_tokens)
+    assert min(30, output_tokens) == invoice.totals().output_tokens
+
+
+def test_parts_are_judged_each_by_its_own_length() -> None:
+    """Two prompts of 60,000 tokens are short ones; together they would be a long one."""
+    terms, part = Terms("claude-haiku-5-5", NOW), Classes(60_000)
+    assert 2 * cost_nano_usd(part, terms) == cost_of_parts((part, part), terms)
+    assert 5 * cost_of_parts((part, part), terms) == cost_nano_usd(Classes(120_000), terms)
+
+
+def test_an_invoice_shows_its_last_lines() -> None:
+    """Older ones stay in the totals, to the nano-dollar."""
+    short, long = Invoice(lines_max=2), Invoice()
+    for at in range(5):
+        for invoice in (short, long):
+            invoice.add(f"req_{at}", "msg", "w", Terms("claude-opus-5-5", NOW), Classes(at + 1, output_tokens=at))
+    short.cut("req_0", 0)
+    assert ["req_3", "req_4"] == [line.request_id for line in short.lines]
+    assert (long.totals(), long.cost_nano_usd, 5) == (short.totals(), short.cost_nano_usd, short.requests)

@@ -118,14 +118,12 @@ def test_a_body_is_one_object_of_limited_size() -> None:
         ({"tools": {}}, 400, "tools: Input should be a valid list"),
         ({"tools": [{"type": 5}]}, 400, "tools.0.type: Input should be a valid string"),
         ({"thinking": "on"}, 400, "thinking: Input should be a valid dictionary"),
-        ({"thread": {"type": "create"}}, 400, "thread: message threads are not supported here"),
         ({"tool_choice": {"type": "any"}}, 400, "tool_choice: type 'any' is not supported by claude-opus-5-5"),
         (
             {"model": "claude-haiku-4-5", "inference_geo": "us"},
             400,
             "inference_geo: not supported by claude-haiku-4-5-20251001",
         ),
-        ({"model": "claude-opus-4-7", "speed": "fast"}, 400, "speed: 'fast' is not supported by claude-opus-4-7"),
     ],
 )
 def test_a_bad_field_is_named(fields: dict[str, Any], status: int, message: str) -> None:
@@ -202,10 +200,44 @@ def test_system_messages_are_for_models_that_know_them() -> None:
     assert "claude-sonnet-5-5" == _check(_said(*messages, model="claude-sonnet-5-5")).name
 
 
-def test_threads_are_refused_so_that_clients_go_on_without() -> None:
-    """The SDK's tool runner reads error_code and sends whole conversations from then on."""
-    details = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
-    assert details == _refusal(_request(thread={"type": "create"})).details
+@pytest.mark.parametrize(
+    ("model", "betas", "day", "refused"),
+    [
+        ("claude-opus-5-5", (), "2026-11-22", False),
+        ("claude-fable-5-2", (), "2026-11-22", False),
+        ("claude-opus-5", (), "2026-11-22", True),
+        ("claude-opus-5", (models.FAST_PREVIEW,), "2026-12-24", False),
+        ("claude-opus-4-8", (models.FAST_PREVIEW,), "2026-11-29", False),
+        ("claude-opus-4-8", (models.FAST_PREVIEW,), "2026-11-30", True),
+        ("claude-opus-4-7", (models.FAST_PREVIEW,), "2026-11-22", True),
+        ("claude-opus-4-6", (), "2026-11-22", False),
+    ],
+)
+def test_fast_mode_is_asked_for_as_each_model_wants(
+    model: str, betas: tuple[str, ...], day: str, refused: bool
+) -> None:
+    """Some need the preview's beta, one loses it in time, one ignores the wish, and some never had it."""
+    found = models.find(model)
+    assert found is not None
+    arguments = (found, frozenset(betas), models.day_ms(day))
+    checks.check_speed({"speed": "standard"}, *arguments)
+    if not refused:
+        checks.check_speed({"speed": "fast"}, *arguments)
+        return
+    with pytest.raises(ApiError, match="speed: 'fast'") as caught:
+        checks.check_speed({"speed": "fast"}, *arguments)
+    assert 400 == caught.value.status
+
+
+def test_some_models_may_refuse_to_warm() -> None:
+    """A switch names them; any other limit is nobody's concern."""
+    opus = models.find("claude-opus-5-5")
+    assert opus is not None
+    refusing = frozenset({"claude-opus-5-5"})
+    checks.check_zero_allowed({"max_tokens": 1}, opus, refusing)
+    checks.check_zero_allowed({"max_tokens": 0}, opus, frozenset({"claude-opus-5"}))
+    with pytest.raises(ApiError, match="max_tokens: 0 is not supported by claude-opus-5-5"):
+        checks.check_zero_allowed({"max_tokens": 0}, opus, refusing)
 
 
 @pytest.mark.parametrize(

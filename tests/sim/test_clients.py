@@ -7,7 +7,8 @@ from itertools import islice, pairwise
 from typing import Any
 
 from scrimp.sim.blocks import as_blocks, walk
-from scrimp.sim.clients import CACHING, Ask, Played, play, scripted_agent
+from scrimp.sim.clients import Ask, Played, play, scripted_agent
+from scrimp.sim.habits import CACHING, Traffic
 from scrimp.sim.machine import Simulator
 from scrimp.sim.models import day_ms
 
@@ -50,8 +51,21 @@ def _blocks(ask: Ask) -> Iterator[dict[str, Any]]:
     yield from (block for content in contents for block in walk(content))
 
 
-def _parallel(played: Played) -> bool:
-    return [block["type"] for block in played.answer.body["content"]].count("tool_use") > 1
+def _messages(played: Played) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = played.ask.request["messages"]
+    return messages
+
+
+def _parallel_uses(played: Played) -> int:
+    return [block["type"] for block in played.answer.body["content"]].count("tool_use")
+
+
+def _is_compacted(session: list[Played]) -> bool:
+    """Say whether a summary was asked for and is what the next request begins with."""
+    for before, later in pairwise(session):
+        if "SCENARIO:summary" in str(_messages(before)[-1]["content"]):
+            return str(before.answer.body["content"][0]["text"]) in str(_messages(later)[0]["content"])
+    return False
 
 
 def _shrinks(session: list[Played]) -> bool:
@@ -64,7 +78,7 @@ def test_between_them_they_do_what_agents_do() -> None:
     seen = {
         "tool results": any(block["type"] == "tool_result" for each in EVERY for block in _blocks(each.ask)),
         "thinking": any(block["type"] == "thinking" for each in EVERY for block in _blocks(each.ask)),
-        "parallel uses": any(_parallel(each) for each in EVERY),
+        "parallel uses": any(_parallel_uses(each) > 1 for each in EVERY),
         "branches": any(_shrinks(session) for session in SESSIONS),
         "subagents": any(each.ask.agent_id for each in EVERY),
         "overlaps": any(each.ask.overlaps for each in EVERY),
@@ -74,6 +88,13 @@ def test_between_them_they_do_what_agents_do() -> None:
         "streams": {True, False} == {each.ask.request["stream"] for each in EVERY},
         "keys": {"x-api-key", "authorization"} <= {name for each in EVERY for name in each.ask.headers},
         "reads": any(each.answer.body["usage"]["cache_read_input_tokens"] for each in EVERY),
+        "pictures": any(block["type"] == "image" for each in EVERY for block in _blocks(each.ask)),
+        "references": any(block["type"] == "tool_reference" for each in EVERY for block in _blocks(each.ask)),
+        "deferred tools": any(tool.get("defer_loading") for each in EVERY for tool in each.ask.request["tools"]),
+        "system messages": any(message["role"] == "system" for each in EVERY for message in _messages(each)),
+        "efforts": any("output_config" in message for each in EVERY for message in _messages(each)),
+        "compaction": any(_is_compacted(session) for session in SESSIONS),
+        "wide turns": any(_parallel_uses(each) > 12 for each in EVERY),
         "hour writes": any(each.answer.body["usage"]["cache_creation"]["ephemeral_1h_input_tokens"] for each in EVERY),
     }
     assert [] == [name for name, found in seen.items() if not found]
@@ -101,13 +122,28 @@ def test_history_is_only_appended_to() -> None:
             return message["role"], [{"type": "text", "text": content}]
         return message["role"], [{k: v for k, v in block.items() if k != "cache_control"} for block in content]
 
-    for session in SESSIONS[:40]:
+    appending = Traffic(compaction=False, system_messages=False)
+    for seed in range(40):
+        session = play(scripted_agent(seed, traffic=appending), Simulator(seed=1), START)
         main = [each.ask for each in session if each.ask.agent_id is None]
         for before, later in pairwise(main):
             common = min(len(before.request["messages"]), len(later.request["messages"])) - 1
             assert [bare(each) for each in before.request["messages"][:common]] == [
                 bare(each) for each in later.request["messages"][:common]
             ]
+
+
+def test_each_kind_of_traffic_can_be_switched_off() -> None:
+    """With everything off none of it is left, and the habits of the agents are the same."""
+    plain = Traffic(**dict.fromkeys(Traffic.__struct_fields__, False))
+    for seed, session in enumerate(SESSIONS[:60]):
+        bare = play(scripted_agent(seed, traffic=plain), Simulator(seed=1), START + seed * 1_000)
+        assert session[0].ask.request["model"] == bare[0].ask.request["model"]
+        assert not any(message["role"] == "system" for each in bare for message in _messages(each))
+        kinds = {block["type"] for each in bare for block in _blocks(each.ask)}
+        assert not kinds & {"image", "tool_reference"}
+        assert all(_parallel_uses(each) <= 12 for each in bare)
+        assert not _is_compacted(bare)
 
 
 def test_an_agent_gives_up_when_it_is_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrimp.sim.billing import Classes
+from scrimp.sim.billing import Classes, Line
 from scrimp.sim.clients import play, scripted_agent
 from scrimp.sim.errors import ApiError
 from scrimp.sim.machine import Answer, Simulator
@@ -107,7 +107,7 @@ def test_errors_come_in_the_envelope() -> None:
     assert "request_too_large" == _error(large, 413)["type"]
     thread = _error(simulator.handle(_request(thread={"type": "create"}), HEADERS, NOW), 400)
     assert "thread_unsupported_request" == thread["details"]["error_code"]
-    assert "not_found_error" == _error(simulator.refuse(ApiError(404, "Not found"), NOW), 404)["type"]
+    assert "not_found_error" == _error(simulator.refuse(ApiError(404, "Not found")), 404)["type"]
     assert [] == simulator.invoice.lines
 
 
@@ -169,6 +169,78 @@ def test_the_terms_of_a_request_reach_its_bill_and_its_usage() -> None:
     old = _usage(simulator.handle(_request(model="claude-haiku-4-5"), HEADERS, NOW))
     assert "not_available" == old["inference_geo"]
     assert ["fast", "standard", "standard"] == [line.terms.speed for line in simulator.invoice.lines]
+
+
+def test_counting_takes_no_thread() -> None:
+    """Whether or not threads are served."""
+    for threads in (False, True):
+        answer = Simulator(Rules(threads=threads)).count_tokens(_request(thread={"type": "create"}), HEADERS, NOW)
+        assert "thread_unsupported_request" == _error(answer, 400)["details"]["error_code"]
+
+
+def test_a_model_may_refuse_to_warm() -> None:
+    """By switch, for the models that it names."""
+    simulator = Simulator(Rules(refuse_zero_tokens=frozenset({"claude-opus-5-5"})))
+    assert 400 == simulator.handle(_request(max_tokens=0), HEADERS, NOW).status
+    assert 200 == simulator.handle(_request(max_tokens=0, model="claude-opus-5"), HEADERS, NOW).status
+
+
+def test_fast_mode_needs_what_its_model_wants() -> None:
+    """The preview's beta comes from the header."""
+    request = _request(model="claude-opus-5", speed="fast")
+    assert 400 == Simulator().handle(request, HEADERS, NOW).status
+    asked = {**HEADERS, "anthropic-beta": "fast-mode-2026-02-01"}
+    assert "fast" == _usage(Simulator().handle(request, asked, NOW))["speed"]
+
+
+# --- answers that are cut off --------------------------------------------------------------------------------------
+
+
+def _cut(plain_bytes: int, rules: Rules | None = None, *, stream: bool = True) -> tuple[Answer, Line]:
+    """Return an answer of which a client saw only so much, and its line."""
+    simulator = Simulator(rules)
+    answer = simulator.handle(_request(stream=stream), HEADERS, NOW)
+    simulator.cut_off(answer, plain_bytes)
+    return answer, simulator.invoice.lines[0]
+
+
+SIZES = [len(event.encode()) for event in Simulator().handle(_request(stream=True), HEADERS, NOW).events]
+
+
+@given(st.integers(0, sum(SIZES)))
+def test_a_cut_stream_bills_what_was_streamed(plain_bytes: int) -> None:
+    """All of the input, and output that grows with what was sent; the usage arrived once message_delta did."""
+    answer, line = _cut(plain_bytes)
+    usage = _usage(answer)
+    arrived = plain_bytes >= sum(SIZES[:-1])
+    assert arrived is line.usage_arrived
+    assert 2 < line.classes.output_tokens <= usage["output_tokens"]
+    assert usage["cache_creation_input_tokens"] == line.classes.total_input_tokens
+    assert not arrived or usage["output_tokens"] == line.classes.output_tokens
+    assert line.classes.output_tokens <= _cut(plain_bytes + 100)[1].classes.output_tokens
+
+
+def test_how_a_cut_is_billed_is_a_switch() -> None:
+    """Nothing sampled ahead, or the whole answer."""
+    start = SIZES[0]
+    assert 2 == _cut(start, Rules(cut_ahead_tokens=0))[1].classes.output_tokens
+    answer, line = _cut(start, Rules(cut_bill="whole"))
+    assert (_usage(answer)["output_tokens"], False) == (line.classes.output_tokens, line.usage_arrived)
+
+
+def test_a_cut_body_is_billed_whole() -> None:
+    """Without a stream the answer is made before it is sent; its usage arrived only if all of it did."""
+    for missing, arrived in ((1, False), (0, True)):
+        whole = Simulator().handle(_request(), HEADERS, NOW)
+        answer, line = _cut(len(whole.encode()) - missing, stream=False)
+        assert (_usage(answer)["output_tokens"], arrived) == (line.classes.output_tokens, line.usage_arrived)
+
+
+def test_an_error_that_is_cut_costs_nothing() -> None:
+    """There is no line to change."""
+    simulator = Simulator()
+    simulator.cut_off(simulator.handle(b"{", HEADERS, NOW), 3)
+    assert [] == simulator.invoice.lines
 
 
 def test_a_stream_says_what_the_whole_answer_says() -> None:

@@ -13,6 +13,7 @@ from scrimp.sim import models, tokens
 from scrimp.sim.models import Model
 from scrimp.sim.render import TIERS, Prompt, render
 from scrimp.sim.rules import Rules
+from scrimp.sim.signatures import Signature
 
 MARK = {"type": "ephemeral"}
 USE = {"type": "tool_use", "id": "t1", "name": "Bash", "input": {"a": 1, "b": 2}}
@@ -187,7 +188,7 @@ def test_offering_tools_costs_their_prompt_and_forcing_one_the_rest() -> None:
 
 def test_old_thinking_leaves_the_prompt_of_older_models() -> None:
     """The stripped block is no position, and what follows it is another prefix."""
-    thought = {"type": "thinking", "thinking": "", "signature": tokens.signature(500, "d")}
+    thought = {"type": "thinking", "thinking": "", "signature": Signature(500).encode()}
     turn = [FIRST, {"role": "assistant", "content": [thought, {"type": "text", "text": "done"}]}]
     for name, expected in (("claude-haiku-4-5", 1), ("claude-opus-5-5", 3)):
         first = render(_request(tools=[], system="", messages=turn), _model(name), Rules())

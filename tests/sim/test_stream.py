@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrimp.sim.stream import Event, events
+from scrimp.sim.stream import Event, ends_usage, events, shown_text
 
 USAGE = {
     "input_tokens": 3,
@@ -141,3 +141,26 @@ def test_a_client_rebuilds_the_message(content: list[dict[str, Any]], first_ms: 
     assert sorted(times) == times
     assert (first_ms, first_ms + rest_ms) == (times[0], times[-1])
     assert content == [] or "ping" in [event.name for event in streamed]
+
+
+@given(st.lists(blocks, max_size=4))
+def test_events_show_the_output_piece_by_piece(content: list[dict[str, Any]]) -> None:
+    """Put together they are all text, thinking and tool input; exactly one event brings the final usage."""
+    found = events(_message(*content), 0, 100)
+    shown = "".join(map(shown_text, found))
+    expected = "".join(str(block.get("text", "")) + str(block.get("thinking", "")) + _input(block) for block in content)
+    assert expected == shown
+    assert [found[-2]] == [event for event in found if ends_usage(event)]
+
+
+def _input(block: dict[str, Any]) -> str:
+    return json.dumps(block["input"], ensure_ascii=False) if "input" in block else ""
+
+
+def test_a_message_in_iterations_begins_with_the_first() -> None:
+    """Its start does not know what later iterations read; its end lists them all."""
+    first = {"type": "message", **{name: 1 for name in USAGE if name.endswith("tokens")}}
+    message = {**_message(), "usage": {**USAGE, "iterations": [first, first]}}
+    found = events(message, 0, 100)
+    assert 1 == found[0].data["message"]["usage"]["input_tokens"]
+    assert [first, first] == found[-2].data["usage"]["iterations"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from scrimp.sim import models, tokens
 from scrimp.sim.models import Model
+from scrimp.sim.signatures import Signature
 
 
 def _model(name: str) -> Model:
@@ -71,7 +72,7 @@ def test_an_image_of_unknown_size_has_a_fixed_count(data: Any) -> None:
 
 def test_a_signature_remembers_hidden_thinking() -> None:
     """Thinking counts as long as it was, whether or not its text is shown."""
-    signature = tokens.signature(321, "d")
+    signature = Signature(321).encode()
     shown = {"type": "thinking", "thinking": "some thought", "signature": signature}
     hidden = {"type": "thinking", "thinking": "", "signature": signature}
     assert [321, 321] == [tokens.block_tokens(block, NEWER) for block in (shown, hidden)]

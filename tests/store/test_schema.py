@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 from typing import get_type_hints
@@ -13,44 +14,38 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import BigInteger, Boolean, Text
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
 
 from scrimp.core.belief.exchange import Exchange
 from scrimp.core.wire.usage import Usage
 from scrimp.errors import LedgerError
-from scrimp.store import sqlite
-from scrimp.store.ledger import SqlLedger
+from scrimp.store.ledger import database_of, open_ledger
 from scrimp.store.migrations import HEAD
-from scrimp.store.migrations.upgrade import engine_for, revisions
+from scrimp.store.migrations.upgrade import engine_for, revisions, upgrade
 from scrimp.store.rows import COLUMNS
 from scrimp.store.schema import exchanges, fresh_statements, metadata
+from tests.store.databases import NewPlace, Place
 
 
-def _without_tables(path: Path) -> Path:
+def _begun_by_alembic(place: Place) -> None:
     """Make a ledger from before the first revision: alembic was here, and did nothing yet."""
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-    connection.close()
-    return path
+    place.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
 
 
-def _differences(path: Path) -> list[object]:
-    with engine_for(path).connect() as connection:
+def _made(place: Place) -> Place:
+    with open_ledger(place.url):
+        return place
+
+
+def _differences(place: Place) -> list[object]:
+    with engine_for(database_of(place.url)).connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         return list(compare_metadata(context, metadata))
 
 
-def _objects(path: Path) -> dict[str, str]:
-    connection = sqlite3.connect(path)
-    found = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
-    connection.close()
-    return {name: " ".join(sql.replace('"', "").split()) for name, sql in found.items() if name != "alembic_version"}
-
-
-def _version(path: Path) -> str | None:
-    with sqlite.reading(path) as connection:
-        return sqlite.version_of(connection, path)
+def _versions(place: Place) -> list[str]:
+    return [version for (version,) in place.execute("SELECT version_num FROM alembic_version")]
 
 
 def test_the_columns_are_those_of_a_row() -> None:
@@ -74,40 +69,52 @@ def test_the_text_of_a_fresh_ledger_is_not_stale(root: Path) -> None:
     written = subprocess.run(
         [sys.executable, "-m", "scrimp.store.schema"], capture_output=True, text=True, check=True, cwd=root
     )
-    assert (fresh_statements(), fresh_statements()) == (script, written.stdout)
+    assert script == written.stdout
 
 
-def test_the_schema_is_also_postgresql() -> None:
-    """Nothing in the table is particular to SQLite: PostgreSQL's own compiler takes it, with the same types."""
-    text = str(CreateTable(exchanges).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
-    assert fresh_statements().split(";")[0].split() == text.split()
+@pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()], ids=["sqlite", "postgresql"])  # type: ignore[no-untyped-call]
+def test_both_databases_are_made_by_the_same_text(dialect: Dialect) -> None:
+    """Nothing in the schema is particular to one database: what SQLAlchemy compiles for either is schema.sql."""
+    assert files("scrimp.store").joinpath("schema.sql").read_text(encoding="utf-8") == fresh_statements(dialect)
 
 
-def test_a_fresh_ledger_is_the_schema(tmp_path: Path) -> None:
-    """Alembic finds no difference between a new file and the schema, and the file is stamped as the newest."""
-    path = tmp_path / "ledger.db"
-    SqlLedger(path).__exit__(None, None, None)
-    assert ([], HEAD) == (_differences(path), _version(path))
+def test_a_fresh_ledger_is_the_schema(place: Place) -> None:
+    """Alembic finds no difference between a new ledger and the schema, and it is stamped as the newest."""
+    assert ([], [HEAD]) == (_differences(_made(place)), _versions(place))
 
 
-def test_upgrading_from_nothing_gives_the_schema(tmp_path: Path) -> None:
-    """All revisions in a row end at the schema, to the letter of every statement."""
-    old, fresh = _without_tables(tmp_path / "old.db"), tmp_path / "fresh.db"
-    SqlLedger(old).__exit__(None, None, None)
-    SqlLedger(fresh).__exit__(None, None, None)
-    assert ([], HEAD) == (_differences(old), _version(old))
-    assert _objects(fresh).keys() == _objects(old).keys()
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_upgrading_from_nothing_gives_the_schema(new_place: NewPlace, kind: str) -> None:
+    """All revisions in a row end at the schema, to the letter of every table, constraint and index."""
+    old, fresh = new_place(kind), _made(new_place(kind))
+    _begun_by_alembic(old)
+    assert ([], [HEAD]) == (_differences(_made(old)), _versions(old))
+    assert _made(fresh).objects().keys() == old.objects().keys()
+    if kind == "postgresql":
+        assert fresh.objects() == old.objects()
 
 
-def test_the_comparison_sees_a_difference(tmp_path: Path) -> None:
+def test_many_may_upgrade_a_ledger_at_the_same_moment(place: Place) -> None:
+    """Of four gateways that find the same old ledger one upgrades it and the others wait for it."""
+    _begun_by_alembic(place)
+    together = threading.Barrier(4)
+
+    def begin() -> None:
+        together.wait()
+        upgrade(database_of(place.url), "")
+
+    with ThreadPoolExecutor(4) as pool:
+        for started in [pool.submit(begin) for _ in range(4)]:
+            started.result()
+    assert ([], [HEAD]) == (_differences(place), _versions(place))
+
+
+def test_the_comparison_sees_a_difference(place: Place) -> None:
     """The comparison that the tests above rely on is not blind: a missing index and an extra column show."""
-    path = tmp_path / "ledger.db"
-    SqlLedger(path).__exit__(None, None, None)
-    with sqlite3.connect(path) as connection:
-        connection.execute("DROP INDEX ix_exchanges_task_tag")
-        connection.execute("ALTER TABLE exchanges ADD COLUMN extra TEXT")
-    connection.close()
-    assert {"add_index", "remove_column"} == {difference[0] for difference in _differences(path)}  # type: ignore[index]
+    _made(place)
+    place.execute("DROP INDEX ix_exchanges_task_tag")
+    place.execute("ALTER TABLE exchanges ADD COLUMN extra TEXT")
+    assert {"add_index", "remove_column"} == {difference[0] for difference in _differences(place)}  # type: ignore[index]
 
 
 def test_the_newest_revision_is_the_one_we_name() -> None:
@@ -115,26 +122,21 @@ def test_the_newest_revision_is_the_one_we_name() -> None:
     assert HEAD == revisions()[0]
 
 
-def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
-    """A revision that we do not know asks for an upgrade of scrimp and leaves the file alone."""
-    path = tmp_path / "ledger.db"
-    SqlLedger(path).__exit__(None, None, None)
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
+def test_a_newer_ledger_is_refused(place: Place) -> None:
+    """A revision that we do not know asks for an upgrade of scrimp and leaves the ledger alone."""
+    _made(place)
+    place.execute("UPDATE alembic_version SET version_num = '9999' RETURNING 1")
     with pytest.raises(LedgerError, match=r"written by a newer Scrimp \(its revision 9999\)\. Upgrade scrimp\."):
-        SqlLedger(path)
-    assert "9999" == _version(path)
+        open_ledger(place.url)
+    assert ["9999"] == _versions(place)
 
 
-def test_a_failed_upgrade_changes_nothing(tmp_path: Path) -> None:
-    """An upgrade is one transaction: where it cannot end, the file is as it was, tables and stamp."""
-    path = _without_tables(tmp_path / "old.db")
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE other (name TEXT)")
-        connection.execute("CREATE INDEX ix_exchanges_task_type ON other (name)")
-    connection.close()
-    before = _objects(path)
-    with pytest.raises(LedgerError, match="could not be upgraded"):
-        SqlLedger(path)
-    assert (before, "") == (_objects(path), _version(path))
+def test_a_failed_upgrade_changes_nothing(place: Place) -> None:
+    """An upgrade is one transaction: where it cannot end, the ledger is as it was, tables and stamp."""
+    _begun_by_alembic(place)
+    place.execute("CREATE TABLE other (name TEXT)")
+    place.execute("CREATE INDEX ix_exchanges_task_type ON other (name)")
+    before = place.objects()
+    with pytest.raises(LedgerError, match="could not be upgraded") as caught:
+        open_ledger(place.url)
+    assert (before, [], False) == (place.objects(), _versions(place), "\n" in str(caught.value))

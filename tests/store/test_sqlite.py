@@ -13,8 +13,8 @@ import pytest
 
 from scrimp.errors import ConfigError, LedgerError
 from scrimp.store import sqlite
+from scrimp.store.database import LedgerBusy
 from scrimp.store.migrations import HEAD
-from scrimp.store.sqlite import LedgerBusy
 
 
 def _mode(path: Path) -> int:

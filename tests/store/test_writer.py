@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scrimp.errors import LedgerError
+from scrimp.store.database import LedgerBusy
 from scrimp.store.rows import Row
-from scrimp.store.sqlite import LedgerBusy
 from scrimp.store.writer import Entry, GroupWriter
 
 
@@ -260,6 +260,55 @@ def test_an_error_is_raised_anew_for_each_who_waited() -> None:
         errors = [await _error(entry) for entry in entries]
         assert (["The disk is full."] * 2, 2) == ([str(error) for error in errors], len(set(map(id, errors))))
         disk.busy = False
+        writer.stop()
+
+    asyncio.run(scenario())
+
+
+class Housework:
+    """A chore that is due again at once, and says when it was done."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.count = 0
+
+    def __call__(self) -> int:
+        """Do it."""
+        self.count += 1
+        self.done.set()
+        return 1
+
+
+def test_the_chore_is_done_while_nothing_is_written() -> None:
+    """A writer with a chore sees to it from the start, again and again, and ends all the same."""
+    chore, disk = Housework(), Disk()
+    writer = GroupWriter(disk.commit, chore=chore)
+    for _ in range(3):
+        assert chore.done.wait(60)
+        chore.done.clear()
+    writer.put(Entry(("a",)))
+    writer.stop()
+    assert ([("a",)], None) == (disk.rows, writer.trouble)
+
+
+def test_the_chore_waits_for_trouble_to_end() -> None:
+    """A ledger that cannot be written is not asked for anything else meanwhile."""
+
+    async def scenario() -> None:
+        chore, disk = Housework(), Disk()
+        disk.busy = True
+        writer = GroupWriter(disk.commit, chore=chore)
+        waiting = _waiting(("a",))
+        writer.put(waiting)
+        assert "The disk is full." == await _outcome(waiting)
+        count = chore.count
+        again = _waiting(("b",))
+        writer.put(again)
+        assert ("The disk is full.", count) == (await _outcome(again), chore.count)
+        disk.busy = False
+        mark = _waiting(None)
+        writer.put(mark)
+        assert "written" == await _outcome(mark)
         writer.stop()
 
     asyncio.run(scenario())

@@ -7,10 +7,12 @@ import ssl
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from yarl import URL
 
 from scrimp.errors import ConfigError, UpstreamUnavailable
-from scrimp.upstream.address import base_of, proxy_from_environment, url_below
+from scrimp.upstream.address import base_of, proxy_from_environment, url_below, without_credentials
 from scrimp.upstream.client import UpstreamRequest
 from scrimp.upstream.network import AiohttpUpstream
 
@@ -43,6 +45,51 @@ def test_a_password_in_the_address_is_refused_and_not_repeated() -> None:
     with pytest.raises(ConfigError, match="may hold no password") as caught:
         base_of("https://me:fake-secret@api.example")
     assert "fake-secret" not in str(caught.value)
+    assert "https://api.example" in caught.value.hint
+
+
+@pytest.mark.parametrize("url", ["ftp://me:fake-secret@x", "http://me:fake-secret@x:port", "http://me:fake/secret@"])
+def test_no_error_repeats_a_password(url: str) -> None:
+    """Nor where the address is none for another reason."""
+    with pytest.raises(ConfigError) as caught:
+        base_of(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("end", ["/v1", "/v1/", "/v1/messages"])
+@pytest.mark.parametrize("base", ["https://api.example", "http://h:1/under/a"])
+def test_what_every_client_writes_is_no_part_of_a_base(base: str, end: str) -> None:
+    """Requests would go to /v1/v1/messages; the error names the address that was meant."""
+    with pytest.raises(ConfigError, match="which every client adds itself") as caught:
+        base_of(base + end)
+    assert f"Give {base} instead." == caught.value.hint
+    assert "/v11" == base_of("http://h/v11").raw_path
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://api.example/a", "https://api.example/a"),
+        ("http://127.0.0.1:4000", "http://127.0.0.1:4000"),
+        ("http://[::1]:4000/a", "http://[::1]:4000/a"),
+        ("https://me:fake-secret@h/a", "https://h/a"),
+        ("https://fake-secret@h", "https://h"),
+        ("https://me:fake/sec?r#et@h:1/a", "https://h:1/a"),
+        ("https://me:fake@secret@h", "https://h"),
+        ("me:fake-secret@h/a", "h/a"),
+        ("https://h/a?key=fake-secret#secret", "https://h/a"),
+        ("", ""),
+    ],
+)
+def test_an_address_is_shown_without_its_credentials(url: str, shown: str) -> None:
+    """Nothing that may be a secret is left; a plain address is as it was."""
+    assert shown == without_credentials(url)
+
+
+@given(st.from_regex(r"[a-z0-9]{1,5}", fullmatch=True), st.text(st.characters(codec="ascii"), min_size=1))
+def test_no_password_is_ever_shown(user: str, noise: str) -> None:
+    """Whatever characters it holds, encoded or not."""
+    assert "http://h/x" == without_credentials(f"http://{user}:{noise}SECRET{noise}@h/x")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import msgspec
 import pytest
 
 from scrimp.core.wire.prices import ModelPrices, RateCard
+from scrimp.core.wire.usage import Usage, UsageLine
 from scrimp.errors import ConfigError
 from scrimp.upstream.pricecompile import Overrides, compile_book, compile_from
 from scrimp.upstream.pricefeed import PACKAGED, load_book, read_price_file
@@ -67,6 +69,13 @@ def test_the_packaged_book_is_not_stale() -> None:
     assert read_price_file(PACKAGED) == result.book
 
 
+def test_each_price_says_where_it_can_be_read() -> None:
+    """A source is a version of genai-prices or holds the address of a page of Anthropic's."""
+    sources = {entry.source for prices in load_book().data.models for entry in prices.entries}
+    named = re.compile(r"genai-prices \d+\.\d+\.\d+\b|Anthropic, .+\(https://[^)]+\)")
+    assert [] == [source for source in sources if not named.match(source)]
+
+
 def test_the_tool_refuses_a_stale_book(root: Path) -> None:
     """The developer's command says that the packaged book is up to date."""
     command = [sys.executable, str(root / "tools" / "compile_prices.py"), "--check"]
@@ -90,13 +99,9 @@ def test_genai_prices_agrees_wherever_it_knows() -> None:
     book, seen = load_book(), 0
     for model, context, theirs in _theirs(moment):
         for length in (1, 100_000, 100_001, 150_000):
-            card = book.card(
-                model,
-                int(moment.timestamp() * 1000),
-                total_input_tokens=length,
-                batch="processing" in context,
-                speed=context.get("speed"),
-            )
+            tier = "batch" if "processing" in context else None
+            line = UsageLine(Usage(length), model, service_tier=tier, speed=context.get("speed"))
+            card = book.line_card(line, int(moment.timestamp() * 1000), length)
             if card is None:
                 assert model in {"claude-2", "claude-v1"}
                 continue
@@ -149,7 +154,7 @@ def test_overrides_rename_copy_date_change_and_drop() -> None:
     """Each form of override does what its comment says, and batch follows the changed standard card."""
     fast = SimpleNamespace(when={"speed": "fast"}, prices=price(2))
     entries = [
-        {"source": "a", "change": {"cache_read": 0.5}},
+        {"source": "genai-prices: a", "change": {"cache_read": 0.5}},
         {"source": "b", "from": "2026-05-01", "drop": ["fast"]},
         {"source": "c", "from": "2026-06-01", "rows": [dict.fromkeys(RateCard.__struct_fields__, 6)]},
     ]
@@ -163,6 +168,7 @@ def test_overrides_rename_copy_date_change_and_drop() -> None:
     assert ("alias",) == models["here"].aliases
     assert (CARD, "said so") == (models["twin"].entries[0].rows[0].rates, models["twin"].entries[0].source)
     changed, dropped, anew = models["dated"].entries
+    assert ["test 1: a", "b", "c"] == [entry.source for entry in models["dated"].entries]
     assert [500_000, 250_000] == [row.rates.cache_read for row in changed.rows if row.lane != "fast"]
     assert ["standard", "batch"] == [row.lane for row in dropped.rows]
     assert RateCard(*[6_000_000] * 5) == anew.rows[0].rates

@@ -11,21 +11,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrimp.core.wire.prices import RateCard
+from scrimp.core.wire.prices import PriceBook, RateCard
+from scrimp.core.wire.usage import Usage, UsageLine
 from scrimp.errors import ConfigError
 from scrimp.upstream.pricefeed import (
     PACKAGED,
     PRICE_FILE_BYTES_MAX,
+    OwnPrices,
     _config_dir,
     _decode,
+    describe_book,
     load_book,
     load_current_book,
+    own_prices,
     read_price_file,
     render,
     user_price_file,
 )
 
 RATES = {"uncached_input": 1.5, "cache_read": 0.025, "cache_write_5m": 2, "cache_write_1h": 3, "output": 7.125}
+
+
+def card_of(book: PriceBook, model: str) -> RateCard | None:
+    """Return what a short prompt was billed at in the beginning."""
+    return book.line_card(UsageLine(Usage(1), model), 0, 1)
 
 
 def user_book(unit: str = "USD/MTok", **rates: object) -> dict[str, object]:
@@ -44,7 +53,7 @@ def test_the_packaged_book_is_loaded_once() -> None:
     """The packaged book is cached, and every model of it has a price today."""
     book = load_book()
     assert load_book() is book
-    assert [] == [each.model for each in book.data.models if book.card(each.model, 0, total_input_tokens=1) is None]
+    assert [] == [each.model for each in book.data.models if card_of(book, each.model) is None]
 
 
 def test_loading_needs_no_heavy_import() -> None:
@@ -59,9 +68,9 @@ def test_a_users_file_is_laid_over_the_packaged_book(tmp_path: Path) -> None:
     """The user's model is priced, in their unit, exactly; the packaged models and settings stay."""
     book = load_book(written(tmp_path / "prices.json", user_book()))
     expected = RateCard(1_500_000, 25_000, 2_000_000, 3_000_000, 7_125_000)
-    assert expected == book.card("claude-mine-1-20260101", 0, total_input_tokens=1)
-    opus = load_book().card("claude-opus-5", 0, total_input_tokens=1)
-    assert opus == book.card("claude-opus-5", 0, total_input_tokens=1)
+    assert expected == card_of(book, "claude-mine-1-20260101")
+    opus = card_of(load_book(), "claude-opus-5")
+    assert opus == card_of(book, "claude-opus-5")
 
 
 def test_a_user_may_reprice_a_known_model_and_the_fee(tmp_path: Path) -> None:
@@ -69,7 +78,7 @@ def test_a_user_may_reprice_a_known_model_and_the_fee(tmp_path: Path) -> None:
     content = user_book("pico-USD/token", uncached_input=1, cache_read=2, cache_write_5m=3, cache_write_1h=4, output=5)
     content["models"][0]["model"] = "claude-opus-5"  # type: ignore[index]
     book = load_book(written(tmp_path / "prices.json", content | {"web_search_pico_usd": 9}))
-    assert RateCard(1, 2, 3, 4, 5) == book.card("claude-opus-5", 0, total_input_tokens=1)
+    assert RateCard(1, 2, 3, 4, 5) == card_of(book, "claude-opus-5")
     assert 9 == book.web_search_pico_usd
 
 
@@ -78,7 +87,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     path = written(tmp_path / "prices.json", user_book())
     load_book(path)
     written(path, user_book(output=10.25))
-    card = load_book(path).card("claude-mine-1", 0, total_input_tokens=1)
+    card = card_of(load_book(path), "claude-mine-1")
     assert card is not None
     assert 10_250_000 == card.output
 
@@ -100,6 +109,10 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
         (user_book() | {"lanes": {"standard/standard": "cheap"}}, "Invalid enum"),
         ("[" * 100_000, "cannot be used"),
         (user_book() | {"prefixes": {"": "us"}}, "contradicts itself"),
+        (user_book() | {"currency": "EUR"}, "it has 'currency', which is none of unit, models"),
+        (user_book(cache_write=1), "'claude-mine-1' has 'cache_write', which is none of uncached_input"),
+        (user_book() | {"models": user_book()["models"] * 2}, "it prices 'claude-mine-1' twice"),  # type: ignore[operator]
+        (json.dumps(user_book()).replace('"output": 7.125', '"output": 7.125, "output": 1'), "it says 'output' twice"),
     ],
 )
 def test_a_bad_file_is_one_sentence(tmp_path: Path, content: object, what: str) -> None:
@@ -140,6 +153,36 @@ def test_commands_use_the_users_file_if_there_is_one(monkeypatch: pytest.MonkeyP
     user_price_file().parent.mkdir()
     written(user_price_file(), user_book())
     assert load_current_book().find("claude-mine-1") is not None
+
+
+@pytest.fixture
+def own_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Return where the user's own price file would be; there is none yet."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "platform", "linux")
+    user_price_file().parent.mkdir()
+    return user_price_file()
+
+
+def test_what_a_bill_is_priced_by_is_said(own_file: Path) -> None:
+    """List price without a file of the user's own; else which file it is, and how much of it."""
+    assert (None, "list price") == (own_prices(), describe_book())
+    written(own_file, user_book())
+    assert OwnPrices(own_file, 1, has_settings=False) == own_prices()
+    assert f"list price, but for 1 model of {own_file}" == describe_book()
+    written(own_file, user_book() | {"web_search_pico_usd": 9})
+    assert f"list price, but for 1 model and settings of {own_file}" == describe_book()
+    written(own_file, {"unit": "USD/MTok", "models": []})
+    assert "list price" == describe_book()
+    written(own_file, "{")
+    with pytest.raises(ConfigError):
+        describe_book()
+
+
+def test_every_field_of_a_book_may_be_said(own_file: Path) -> None:
+    """The packaged book, which says everything, is a user's file as well."""
+    own_file.write_bytes(PACKAGED.read_bytes())
+    assert load_book().data.models == load_current_book().data.models
 
 
 def test_each_platform_keeps_settings_where_it_does() -> None:

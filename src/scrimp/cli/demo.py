@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: A conversation with three subagents, pauses and a tool loop; any other seed tells another story.
 SEED = 19
-#: 2026-11-25, so that the prices are today's.
+#: When the story begins, 2026-11-25 in milliseconds since the epoch: its prices are those of that day, for ever.
 START_MS = 1_795_564_800_000
 
 
@@ -123,11 +123,20 @@ def as_object(bare: Invoice, observed: Invoice, report: Report) -> dict[str, Any
     }
 
 
+def _not_used() -> str:
+    """Say that the user's own prices are left out, where there are any: the simulator's invoice knows none of them."""
+    from scrimp.upstream.pricefeed import user_price_file
+
+    own = user_price_file()
+    return f" (your own file, {own}, is left out)" if own.exists() else ""
+
+
 def as_text(story: dict[str, Any], report: Report) -> str:
     """Return the story as a person reads it."""
     from tabulate import tabulate
 
     from scrimp.money import dollars
+    from scrimp.replay.report import day_at
 
     classes = [
         (name.removesuffix("_tokens").replace("_", " "), f"{getattr(report.total.usage, name):,}", dollars(cost))
@@ -139,7 +148,8 @@ def as_text(story: dict[str, Any], report: Report) -> str:
     verdict = "agree to the nano-dollar" if story["agrees"] else "DO NOT AGREE: this is a defect, please report it"
     return "\n".join(
         [
-            f"A coding agent worked for a while: {story['exchanges']} exchanges on a simulated API, prices of today.",
+            f"A coding agent worked for a while: {story['exchanges']} exchanges on a simulated API,",
+            f"at the list prices of {day_at(START_MS)} that come with Scrimp{_not_used()}.",
             "",
             f"  bare, the API's invoice       {dollars(story['bare_nano_usd'])}",
             f"  through Scrimp, its invoice   {dollars(story['observed_invoice_nano_usd'])}",

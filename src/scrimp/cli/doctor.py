@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from scrimp.config import Settings
 
 Verdict = Literal["ok", "advice", "wrong"]
+#: Where the recorder of --gateway listens unless told otherwise.
+UPSTREAM_PORT = 4010
 _SIGNS: dict[Verdict, str] = {"ok": "ok    ", "advice": "advice", "wrong": "WRONG "}
 
 
@@ -33,13 +35,30 @@ class Finding:
 
 @click.command()
 @click.option("--upstream", metavar="URL", help="Base URL of the Claude API.")
-@click.option("--db", metavar="PATH", help="The ledger: a path or an sqlite:/// URL.")
+@click.option("--db", metavar="PATH", help="The ledger: a path or a URL.")
+@click.option("--gateway", metavar="URL", help="Examine this gateway instead: what it leaves of the API's traffic.")
+@click.option("--upstream-port", default=UPSTREAM_PORT, show_default=True, help="Where --gateway's upstream has to be.")
+@click.option("--key", metavar="KEY", help="What --gateway asks of its clients.")
+@click.option("--model", metavar="MODEL", help="A model that --gateway serves.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(upstream: str | None, db: str | None, *, as_json: bool) -> None:
+def command(
+    upstream: str | None,
+    db: str | None,
+    gateway: str | None,
+    upstream_port: int,
+    key: str | None,
+    model: str | None,
+    *,
+    as_json: bool,
+) -> None:
     """Look over this set-up: settings, ledger, prices, upstream, gateway and client.
 
     Exits 1 if something is wrong; advice alone is no fault.
     """
+    if gateway is not None:
+        from scrimp.cli.conformance import examine_gateway
+
+        sys.exit(not examine_gateway(gateway, upstream_port, key, model, as_json=as_json))
     findings = list(examine({"upstream": upstream, "db": db}, os.environ))
     if as_json:
         click.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}))
@@ -54,13 +73,16 @@ def command(upstream: str | None, db: str | None, *, as_json: bool) -> None:
 def examine(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Iterator[Finding]:
     """Look at everything in turn; without usable settings there is nothing further to look at."""
     from scrimp.config import load_settings
+    from scrimp.store.ledger import describe
+    from scrimp.upstream.address import without_credentials
 
     try:
         settings = load_settings(flags, environ)
     except ScrimpError as error:
         yield Finding("settings", "wrong", error.message, error.hint)
         return
-    yield Finding("settings", "ok", f"{settings.mode}, upstream {settings.upstream}, ledger {settings.db}")
+    where = f"upstream {without_credentials(settings.upstream)}, ledger {describe(settings.db)}"
+    yield Finding("settings", "ok", f"{settings.mode}, {where}")
     checks: tuple[Callable[[Settings, Mapping[str, str]], Finding], ...] = (
         _ledger,
         _prices,
@@ -73,33 +95,57 @@ def examine(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Iter
 
 
 def _ledger(settings: Settings, _environ: Mapping[str, str]) -> Finding:
-    from scrimp.store.ledger import open_ledger
-    from scrimp.store.sqlite import path_of
+    from scrimp.store.ledger import describe, exists, open_ledger
+    from scrimp.store.urls import is_postgres
 
+    name = describe(settings.db)
     try:
-        if not path_of(settings.db).exists():
-            return Finding("ledger", "ok", f"none yet; the gateway will make {settings.db}")
+        if not exists(settings.db):
+            return _no_ledger(name, in_a_folder=not is_postgres(settings.db))
         with open_ledger(settings.db) as ledger:
             count = sum(1 for _ in ledger.exchanges())
     except ScrimpError as error:
         return Finding("ledger", "wrong", error.message, error.hint)
-    return Finding("ledger", "ok", f"{count:,} exchanges at {settings.db}")
+    return Finding("ledger", "ok", f"{count:,} {'exchange' if count == 1 else 'exchanges'} at {name}")
+
+
+def _no_ledger(name: str, *, in_a_folder: bool) -> Finding:
+    """Say whether the gateway could make the ledger: a file that nobody can see is written where its folder begins."""
+    from pathlib import Path
+    from tempfile import TemporaryFile
+
+    if in_a_folder:
+        folder = next(parent for parent in Path(name).absolute().parents if parent.exists())
+        try:
+            with TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            found = f"{name} cannot be made, because {folder} cannot be written ({error.strerror})"
+            return Finding("ledger", "wrong", found, "Make that folder yours to write, or name another: --db PATH")
+    return Finding("ledger", "ok", f"none yet; the gateway will make {name}")
 
 
 def _prices(_settings: Settings, _environ: Mapping[str, str]) -> Finding:
-    from scrimp.upstream.pricefeed import load_current_book
+    from scrimp.upstream.pricefeed import describe_book, load_current_book
 
     try:
         book = load_current_book()
+        priced_at = describe_book()
     except ScrimpError as error:
         return Finding("prices", "wrong", error.message, error.hint)
-    return Finding("prices", "ok", f"{len(book.data.models)} models, compiled from {book.data.compiled_from}")
+    found = f"{len(book.data.models)} models at {priced_at}, compiled from {book.data.compiled_from}"
+    return Finding("prices", "ok", found)
 
 
 def _upstream(settings: Settings, _environ: Mapping[str, str]) -> Finding:
     """Any answer will do, a 404 too: it shows that the API, or a gateway in front of it, can be reached."""
     from scrimp.gateway.probe import ask
+    from scrimp.upstream.address import base_of
 
+    try:
+        base_of(settings.upstream)
+    except ScrimpError as error:
+        return Finding("upstream", "wrong", error.message, f"{error.hint} The option is --upstream URL.")
     try:
         status, _ = ask(settings.upstream, "HEAD", "/", trust_env=settings.trust_env)
     except ScrimpError as error:
@@ -110,20 +156,42 @@ def _upstream(settings: Settings, _environ: Mapping[str, str]) -> Finding:
 
 def _gateway(settings: Settings, environ: Mapping[str, str]) -> Finding:
     """Look where the clients of this shell are sent."""
-    from scrimp.gateway.probe import HEALTH_PATH, HEALTHY, ask
+    from scrimp.gateway.probe import HEALTH_PATH, HEALTHY, ask, is_scrimp
 
     base = environ.get("ANTHROPIC_BASE_URL")
-    ours = f"http://{settings.host}:{settings.port}"
+    ours = _address(settings)
+    lead_there = f"export ANTHROPIC_BASE_URL={ours}"
+    if not is_scrimp(ours, trust_env=settings.trust_env):
+        lead_there = f"scrimp up   # and then, where the client runs: {lead_there}"
     if not base:
-        return Finding("gateway", "advice", "clients of this shell bypass Scrimp", f"export ANTHROPIC_BASE_URL={ours}")
+        return Finding("gateway", "advice", "clients of this shell bypass Scrimp", lead_there)
     try:
-        status, said = ask(base, "GET", HEALTH_PATH, trust_env=settings.trust_env)
+        answer = ask(base, "GET", HEALTH_PATH, trust_env=settings.trust_env)
     except ScrimpError as error:
-        return Finding("gateway", "wrong", f"ANTHROPIC_BASE_URL: {error.message}", "scrimp up")
-    if (status, said) != (200, HEALTHY):
-        found = f"clients of this shell go to {base}, which is no Scrimp"
-        return Finding("gateway", "advice", found, f"export ANTHROPIC_BASE_URL={ours}")
+        return Finding("gateway", "wrong", f"ANTHROPIC_BASE_URL: {error.message}", _start_at(base) or lead_there)
+    if answer != (200, HEALTHY):
+        return Finding("gateway", "advice", f"clients of this shell go to {base}, which is no Scrimp", lead_there)
     return Finding("gateway", "ok", f"clients of this shell go to {base}")
+
+
+def _address(settings: Settings) -> str:
+    """Return where a client of this machine finds the gateway that the settings describe."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - what users may set
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def _start_at(base: str) -> str | None:
+    """Return the command that starts a gateway where clients look for it, None where that is not this machine."""
+    from urllib.parse import urlsplit
+
+    try:
+        url = urlsplit(base)
+        host, port = url.hostname, url.port
+    except ValueError:
+        return None
+    if url.scheme != "http" or host not in {"127.0.0.1", "::1", "localhost"} or not port:
+        return None
+    return f"scrimp up --port {port}" + ("" if host == "127.0.0.1" else f" --host {host}")
 
 
 def _client(_settings: Settings, environ: Mapping[str, str]) -> Finding:

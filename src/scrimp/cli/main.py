@@ -1,17 +1,32 @@
-"""The `scrimp` command: a table of commands, each loaded only when it is called.
+"""The `scrimp` command: a table of commands, each loaded only when it is called, and one way for each to end.
 
 Start-up time is a promise (`scrimp report --help` within 0.5 s of CPU), so this module imports nothing but click.
+
+Whatever ends a command early becomes one sentence or none: an error of ours or of the command line (what, then what
+next), Ctrl-C and a reader that has gone (quiet, with the exit code of a shell), an output that cannot be written.
 """
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
+import os
 import sys
+from contextlib import suppress
+from difflib import get_close_matches
+from typing import Any
 
 import click
 
 from scrimp import __version__
 from scrimp.errors import ScrimpError
+
+#: Exit codes of what a signal would have ended: 128 and the signal's number, as a shell counts.
+INTERRUPTED = 130
+READER_GONE = 141
+#: What writing to standard output may fail with: a full disk or quota, a terminal that is gone, a closed descriptor.
+OUTPUT_FAILS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
 #: command -> (module that defines it as `command`, one line for `scrimp --help`)
 COMMANDS = {
@@ -19,6 +34,7 @@ COMMANDS = {
     "up": ("scrimp.cli.up", "Run the gateway."),
     "run": ("scrimp.cli.run", "Run any client through a gateway of its own, and print the bill."),
     "report": ("scrimp.cli.report", "Where the money goes: recorded sessions or the ledger."),
+    "export": ("scrimp.cli.export", "The ledger as JSON lines, to read or keep elsewhere."),
     "sim": ("scrimp.cli.sim", "Serve the simulated Claude API, for anybody's tests."),
     "prices": ("scrimp.cli.prices", "The price book, its dates and sources."),
     "doctor": ("scrimp.cli.doctor", "What is wrong with this set-up and the line that mends it."),
@@ -28,6 +44,16 @@ COMMANDS = {
 
 class LazyGroup(click.Group):
     """A click group that imports a command's module when the command is asked for."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C, or a reader of its output that has gone, ends it quietly."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            _let_go_of_output()
+            raise click.exceptions.Exit(READER_GONE) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the commands in the order of the table."""
@@ -53,9 +79,45 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; a known error becomes one sentence and its exit code."""
+    """Run the command line; whatever ends it early becomes its sentence and its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        cli(prog_name="scrimp")
+        sys.exit(cli(prog_name="scrimp", standalone_mode=False))
     except ScrimpError as error:
-        click.echo(f"scrimp: {error}", err=True)
+        _end(str(error), error.exit_code)
+    except click.Abort:
+        sys.exit(INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
         sys.exit(error.exit_code)
+    except click.ClickException as error:
+        _end(_sentence(error), error.exit_code)
+    except OSError as error:
+        if error.filename is not None or error.errno not in OUTPUT_FAILS:
+            raise
+        _let_go_of_output()
+        _end(f"The output cannot be written: {error.strerror}. Free some space, or send it elsewhere.", 1)
+
+
+def _end(sentence: str, code: int) -> None:
+    with suppress(OSError):
+        click.echo(f"scrimp: {sentence}", err=True)
+    sys.exit(code)
+
+
+def _let_go_of_output() -> None:
+    """Point standard output nowhere, so that what is still held back of it fails no more when Python ends."""
+    with suppress(OSError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+
+
+def _sentence(error: click.ClickException) -> str:
+    """Return what is wrong with the command line as one line, and what to do next."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    near = getattr(error, "possibilities", None) or get_close_matches(getattr(error, "command_name", ""), COMMANDS)
+    what = " ".join((error.message if near else error.format_message()).split()).rstrip(".")
+    what_next = f"Did you mean {near[0]}?" if near else f"See `{context.command_path if context else 'scrimp'} --help`."
+    return f"{what}. {what_next}"

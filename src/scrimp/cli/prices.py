@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -164,18 +165,30 @@ def _as_object(book: PriceBook, rows: list[dict[str, Any]], at_ms: int) -> dict[
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if something would change.")
 @click.pass_context
 def update(ctx: click.Context, *, from_file: Path | None, check: bool) -> None:
-    """Bring your price file up to date, and show what changes."""
+    """Bring your price file up to date, and show what changes.
+
+    Prices of your own, which say another source than genai-prices or Anthropic's pages, are kept.
+    """
     from scrimp.upstream.pricefeed import PACKAGED, read_price_file, user_price_file
 
     packaged, target = read_price_file(PACKAGED), user_price_file()
     wanted = _wanted(from_file)
     current = _current(target)
-    changes = _changes(packaged if current is None else current, packaged.overlaid(wanted))
-    click.echo(_change_table(changes) if changes else "Prices are up to date.")
+    broken = current is None and target.exists()
+    before = packaged.overlaid(current) if current else packaged
+    own = _own(current, (packaged, wanted))
+    after = packaged.overlaid(own).overlaid(wanted) if from_file else packaged.overlaid(wanted).overlaid(own)
+    changes = _changes(before, after)
+    if changes:
+        click.echo(_change_table(changes))
+    elif not broken:
+        click.echo(_unchanged(wanted, from_file))
+    if kept := [each.model for each in own.models if each in after.models]:
+        click.echo(f"Kept as your own: {', '.join(kept)}, from {target}.")
     if check:
-        ctx.exit(1 if changes else 0)
-    if changes or (current is None and target.exists()):
-        _keep(target, wanted.beyond(packaged))
+        ctx.exit(1 if changes or broken else 0)
+    if changes or broken:
+        _keep(target, after.beyond(packaged), wanted.compiled_from)
 
 
 def _wanted(from_file: Path | None) -> BookData:
@@ -193,16 +206,49 @@ def _wanted(from_file: Path | None) -> BookData:
 
 
 def _current(target: Path) -> BookData | None:
-    """Return the prices in use; None if the user has no file, or one that cannot be used and is to be replaced."""
-    from scrimp.upstream.pricefeed import load_book
+    """Return the user's file; None if there is none, or one that cannot be used and is to be replaced."""
+    from scrimp.upstream.pricefeed import load_book, read_price_file
 
     if not target.exists():
         return None
     try:
-        return load_book(target).data
+        load_book(target)
+        return read_price_file(target)
     except ConfigError as error:
         click.echo(f"scrimp: {error.message} It counts as empty.", err=True)
         return None
+
+
+def _own(current: BookData | None, books: tuple[BookData, ...]) -> BookData:
+    """Return what the user wrote themselves: settings, and models with a price that stands in no list that we know."""
+    from msgspec.structs import replace
+
+    from scrimp.core.wire.prices import BookData
+    from scrimp.upstream.pricefeed import UNIT
+
+    if current is None:
+        return BookData(unit=UNIT, models=())
+    listed = (all(_is_listed(each.model, entry, books) for entry in each.entries) for each in current.models)
+    models = tuple(each for each, is_listed in zip(current.models, listed, strict=True) if not is_listed)
+    return replace(current, models=models, compiled_from="")
+
+
+def _is_listed(model: str, entry: PriceEntry, books: tuple[BookData, ...]) -> bool:
+    """Say whether an entry was taken from a list of prices, and not changed by hand since."""
+    from scrimp.upstream.pricecompile import GENAI_PRICES
+
+    said = re.fullmatch(rf"({GENAI_PRICES}(?: \d[\w.]*)?)(?:[:,].*)?", entry.source)
+    for book in books:
+        if said and said[1] == book.compiled_from:
+            return any(entry in each.entries for each in book.models if each.model == model)
+    return bool(said) or any(entry.source == each.source for book in books for m in book.models for each in m.entries)
+
+
+def _unchanged(wanted: BookData, from_file: Path | None) -> str:
+    if from_file:
+        return f"Your prices are those of {from_file} already."
+    newer = "Newer ones may be in a newer package: pip install -U genai-prices, then scrimp prices update."
+    return f"Your prices are those of {wanted.compiled_from}, as installed. {newer}"
 
 
 def _facts(book: BookData) -> dict[tuple[str, str, str, str], str]:
@@ -243,21 +289,23 @@ def _change_table(changes: list[tuple[str, ...]]) -> str:
     return tabulate(changes, ["model", "from", "card", "what", "before", "after"], disable_numparse=True)
 
 
-def _keep(target: Path, book: BookData | None) -> None:
+def _keep(target: Path, book: BookData | None, compiled_from: str) -> None:
     """Write the user's price file, whole or not at all; an older one stays beside it."""
+    import msgspec
+
     from scrimp.upstream.pricefeed import render
 
+    former = target.with_suffix(".json.bak")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            target.replace(target.with_suffix(".json.bak"))
-            click.echo(f"The former file is now {target.with_suffix('.json.bak')}.")
-        if book is None:
-            click.echo("The packaged prices are the ones you asked for: no file of your own is needed.")
-            return
-        new = target.with_suffix(".json.new")
-        new.write_bytes(render(book))
-        new.replace(target)
+        replaced = target.exists()
+        if replaced:
+            target.replace(former)
+        if book is not None:
+            new = target.with_suffix(".json.new")
+            new.write_bytes(render(msgspec.structs.replace(book, compiled_from=compiled_from)))
+            new.replace(target)
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error.strerror}.", "Make its folder writable.") from None
-    click.echo(f"Wrote {target}.")
+    done = f"Wrote {target}." if book else "The packaged prices hold: no file of your own is needed."
+    click.echo(f"{done} The former file is now {former}." if replaced else done)

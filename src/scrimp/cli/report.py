@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scrimp.money import NANO_PER_USD, dollars
+from scrimp.money import NANO_PER_USD
 
 if TYPE_CHECKING:
+    from scrimp.cli.report_text import Look
     from scrimp.replay.report import By, Group, Report
     from scrimp.replay.traces.discover import Recording
+    from scrimp.store.ledger import SqlLedger
 
 #: `--by` -> heading of the key's column. The keys are those of `scrimp.replay.report.By`, which is slow to import here.
 GROUPINGS = {
@@ -29,17 +32,6 @@ GROUPINGS = {
 ROWS = 20
 #: Reading fewer files than this shows no progress bar.
 FILES_WORTH_A_BAR = 50
-#: Problems told to a person; `--json` has them all.
-PROBLEMS_SHOWN = 10
-KEY_WIDTH = 60
-
-_CLASS_WORDS = {
-    "cache_read_input_tokens": "reading the cache",
-    "cache_write_5m_input_tokens": "writing it for 5 minutes",
-    "cache_write_1h_input_tokens": "writing it for an hour",
-    "uncached_input_tokens": "input outside the cache",
-    "output_tokens": "output",
-}
 _MS_PER_DAY = 86_400_000
 
 
@@ -93,6 +85,7 @@ def command(
 
     if db is not None and paths:
         raise UsageError("Recorded files and a ledger cannot be read together.", "Give either PATH or --db.")
+    check_span(since, until)
     if db is not None:
         recording, report = _of_ledger(db, by, since, until)
     else:
@@ -102,28 +95,75 @@ def command(
 
         click.echo(msgspec.json.encode(as_object(report, recording, top)))
     else:
-        click.echo(as_text(report, recording, top or ROWS))
+        from scrimp.cli.report_text import as_text
+
+        nothing = _nothing(db, is_cut=since is not None or until is not None)
+        click.echo(as_text(report, recording, _look(by, top or ROWS, nothing)))
+
+
+def check_span(since_ms: int | None, until_ms: int | None) -> None:
+    """Refuse a span of time that holds no moment."""
+    from scrimp.errors import UsageError
+
+    if since_ms is not None and until_ms is not None and since_ms >= until_ms:
+        raise UsageError("--since is not before --until, so there is no time between them.", "Swap them.")
+
+
+@contextmanager
+def ledger_to_read(place: str) -> Iterator[SqlLedger]:
+    """Open a ledger that must be there; one that cannot be read is a file given wrongly, as any other would be."""
+    from scrimp.errors import ConfigError, LedgerError
+    from scrimp.store.ledger import open_ledger
+
+    try:
+        with open_ledger(place, must_exist=True) as ledger:
+            yield ledger
+    except LedgerError as error:
+        raise ConfigError(error.message, error.hint) from error
+
+
+def _nothing(db: str | None, *, is_cut: bool) -> str:
+    """Return what to say where no request is found, and what to do next."""
+    if is_cut:
+        return "No request was sent in the time of --since and --until. Give a longer time."
+    if db is None:
+        return "No request is recorded here yet. Ask the client something first, or give another PATH."
+
+    from shlex import quote
+
+    from scrimp.store.ledger import describe
+
+    name = describe(db)
+    return f"The ledger {name} holds no request yet. Send some through it: scrimp run --db {quote(name)} -- CLIENT."
+
+
+def _look(by: By, top: int, nothing: str) -> Look:
+    """Return how standard output shows a report."""
+    from shutil import get_terminal_size
+
+    from scrimp.cli.report_text import Look, signs_for
+    from scrimp.upstream.pricefeed import describe_book
+
+    width = get_terminal_size().columns if sys.stdout.isatty() else None
+    return Look(GROUPINGS[by], top, describe_book(), nothing, width, signs_for(sys.stdout.encoding))
 
 
 def _of_ledger(db: str, by: By, since_ms: int | None, until_ms: int | None) -> tuple[Recording, Report]:
     from scrimp.replay.rates import Rates
     from scrimp.replay.report import fold
     from scrimp.replay.traces.discover import Recording
-    from scrimp.store.ledger import open_ledger
     from scrimp.upstream.pricefeed import load_current_book
 
-    with open_ledger(db, must_exist=True) as ledger:
+    with ledger_to_read(db) as ledger:
         report = fold(ledger.exchanges(since_ms, until_ms), Rates(load_current_book()), by)
     return Recording([], [], [], 1), report
 
 
 def _of_files(paths: Sequence[str], by: By, since_ms: int | None, until_ms: int | None) -> tuple[Recording, Report]:
-    from pathlib import Path
-
-    from scrimp.replay.traces.discover import Reading, default_paths
+    from scrimp.replay.traces.discover import Reading
     from scrimp.replay.traces.workers import processors
 
-    reading = Reading(paths or default_paths(os.environ, str(Path.home())), processors())
+    reading = Reading(paths or _own_sessions(), processors())
 
     from scrimp.replay.rates import Rates
     from scrimp.replay.report import fold
@@ -136,6 +176,23 @@ def _of_files(paths: Sequence[str], by: By, since_ms: int | None, until_ms: int 
         recording.exchanges = [each for each in recording.exchanges if first <= each.opened_at_ms < end]
         recording.compactions = [each for each in recording.compactions if first <= each.at_ms < end]
     return recording, fold(recording.exchanges, rates, by)
+
+
+def _own_sessions() -> list[str]:
+    """Return the folders of the user's own sessions that are there."""
+    from pathlib import Path
+
+    from scrimp.errors import TraceFormatError
+    from scrimp.replay.traces.discover import default_paths
+
+    places = default_paths(os.environ, str(Path.home()))
+    found = [place for place in places if Path(place).is_dir()]
+    if not found:
+        raise TraceFormatError(
+            f"Claude Code has kept no sessions in {', '.join(places) or 'any folder'}.",
+            "Run it once, or give a PATH or --db.",
+        )
+    return found
 
 
 def _progress(files: list[str]) -> Iterator[str]:
@@ -154,21 +211,40 @@ def _usd(nano_usd: int | None) -> float | None:
     return None if nano_usd is None else nano_usd / NANO_PER_USD
 
 
+def _unicode(key: str) -> str:
+    """Return a key as UTF-8 can write it: a file's name may hold bytes that are no text."""
+    return key.encode("utf-8", "backslashreplace").decode()
+
+
+def _marks(group: Group) -> dict[str, Any]:
+    """Return what a group's cost may leave out."""
+    return {
+        "cost_is_lower_bound": group.is_lower_bound,
+        "partial_output_exchanges": group.partial_output_exchanges,
+        "incomplete_exchanges": group.incomplete_exchanges,
+        "refused_exchanges": group.refused_exchanges,
+        "broken_exchanges": group.broken_exchanges,
+        "open_exchanges": group.open_exchanges,
+    }
+
+
 def _group_object(group: Group) -> dict[str, Any]:
     return {
-        "key": group.key,
+        "key": _unicode(group.key),
         "exchanges": group.exchanges,
         "cost_usd": _usd(group.cost_nano_usd),
         "share": group.share,
         "usage": group.usage,
         "cost_nano_usd": group.cost_nano_usd,
         "unpriced_exchanges": group.unpriced_exchanges,
-        "partial_output_exchanges": group.partial_output_exchanges,
+        **_marks(group),
     }
 
 
 def as_object(report: Report, recording: Recording, top: int | None = None) -> dict[str, Any]:
     """Return what `--json` prints; the first six keys and the groups' first five are a promise (docs/reference)."""
+    from scrimp.upstream.pricefeed import describe_book
+
     total = report.total
     return {
         "exchanges": total.exchanges,
@@ -179,14 +255,18 @@ def as_object(report: Report, recording: Recording, top: int | None = None) -> d
         "groups": [_group_object(group) for group in report.groups[:top]],
         "by": report.by,
         "cost_nano_usd": total.cost_nano_usd,
-        "cost_basis": "list price",
-        "class_cost_usd": {name: _usd(cost) for name, cost in report.class_cost_nano_usd.items()},
+        **_marks(total),
+        "cost_basis": describe_book(),
+        "class_cost_usd": {
+            **{name: _usd(cost) for name, cost in report.class_cost_nano_usd.items()},
+            "web_search_requests": _usd(report.web_search_nano_usd),
+        },
         "counterfactuals": {
             "basis": "estimated from recorded sizes, for the exchanges with a known price",
+            "billed_usd": _usd(report.billed_nano_usd),
             "uncached_usd": _usd(report.uncached_nano_usd),
             "automatic_caching_usd": _usd(report.automatic_nano_usd),
         },
-        "partial_output_exchanges": total.partial_output_exchanges,
         "unmetered_exchanges": report.unmetered_exchanges,
         "unpriced_models": report.unpriced_models,
         "first_at_ms": report.first_at_ms,
@@ -195,103 +275,3 @@ def as_object(report: Report, recording: Recording, top: int | None = None) -> d
         "files": recording.files,
         "problems": [str(problem) for problem in recording.problems],
     }
-
-
-# --- for a person ---
-
-
-def _percent(part: int, whole: int | None) -> str:
-    return f"{part / whole:.0%}" if whole else "0%"
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def _short(key: str) -> str:
-    return key if len(key) <= KEY_WIDTH else f"…{key[1 - KEY_WIDTH :]}"
-
-
-def _headline(report: Report) -> Iterator[str]:
-    from scrimp.replay.report import day_at
-
-    total = report.total
-    where = f" in {_count(report.sessions, 'session')}" if report.sessions else ""
-    days = ""
-    if report.first_at_ms is not None and report.last_at_ms is not None:
-        days = f" ({day_at(report.first_at_ms)} to {day_at(report.last_at_ms)})"
-    yield f"{_count(total.exchanges, 'request')}{where} cost {dollars(total.cost_nano_usd)} at list price{days}."
-    costs = report.class_cost_nano_usd
-    billed = sum(costs.values())
-    if billed:
-        parts = [f"{words} {_percent(costs[name], billed)}" for name, words in _CLASS_WORDS.items() if costs[name]]
-        yield f"Of that: {', '.join(parts)}."
-    for what, dearest in (("kind of task", report.dearest_task), ("session", report.dearest_session)):
-        if dearest and total.cost_nano_usd:
-            key, cost = dearest
-            yield f"Dearest {what}: {key}, {dollars(cost)} ({_percent(cost, total.cost_nano_usd)})."
-
-
-def _table(report: Report, top: int) -> str:
-    from tabulate import tabulate
-
-    rows = [
-        (
-            _short(group.key),
-            f"{group.exchanges:,}",
-            f"{'≥ ' if group.partial_output_exchanges else ''}{dollars(group.cost_nano_usd)}",
-            f"{group.share:.1%}",
-            f"{group.usage.uncached_input_tokens:,}",
-            f"{group.usage.cache_read_input_tokens:,}",
-            f"{group.usage.cache_write_5m_input_tokens:,}",
-            f"{group.usage.cache_write_1h_input_tokens:,}",
-            f"{group.usage.output_tokens:,}",
-        )
-        for group in report.groups[:top]
-    ]
-    heads = (GROUPINGS[report.by], "requests", "cost", "share", "uncached", "read", "write 5m", "write 1h", "output")
-    table: str = tabulate(rows, heads, colalign=("left", *["right"] * 8), disable_numparse=True)
-    left = len(report.groups) - len(rows)
-    return f"{table}\n… and {left:,} more; show them with --top." if left > 0 else table
-
-
-def _counterfactuals(report: Report) -> Iterator[str]:
-    billed = sum(report.class_cost_nano_usd.values())
-    if not billed:
-        return
-    yield "The same requests, estimated from their recorded sizes:"
-    for words, cost in (
-        ("without any cache", report.uncached_nano_usd),
-        ("with one-line automatic caching", report.automatic_nano_usd),
-    ):
-        yield f"  {words}: {dollars(cost)}, {cost / billed:.2f} times as much."
-
-
-def _warnings(report: Report, recording: Recording) -> Iterator[str]:
-    total = report.total
-    if total.partial_output_exchanges:
-        yield (
-            f"{_count(total.partial_output_exchanges, 'request')} came from client versions that recorded only the "
-            "beginning of the output count; their true cost is higher (≥)."
-        )
-    if report.unpriced_models:
-        names = ", ".join(f"{name} ({count:,})" for name, count in sorted(report.unpriced_models.items()))
-        yield f"No price is known for {names}; they are left out of every cost. Try `scrimp prices update`."
-    if report.unmetered_exchanges:
-        yield f"{_count(report.unmetered_exchanges, 'request')} left no usage: refused, cut off or not finished."
-    for problem in recording.problems[:PROBLEMS_SHOWN]:
-        yield str(problem)
-    more = len(recording.problems) - PROBLEMS_SHOWN
-    if more > 0:
-        yield f"{_count(more, 'more problem')}; --json lists all."
-
-
-def as_text(report: Report, recording: Recording, top: int) -> str:
-    """Return the report as a person reads it: the sum first, what to mind last."""
-    parts = ["\n".join(_headline(report))]
-    if report.groups:
-        parts.append(_table(report, top))
-    parts.append("\n".join(_counterfactuals(report)))
-    parts.append("\n".join(f"Note: {warning}" for warning in _warnings(report, recording)))
-    parts.append("With a subscription you do not pay by the token: read these sums as the list-price equivalent.")
-    return "\n\n".join(part for part in parts if part)

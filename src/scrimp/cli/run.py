@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from scrimp.errors import UsageError
 
 if TYPE_CHECKING:
+    from scrimp.config import Settings
     from scrimp.core.belief.exchange import Exchange
 
 #: What a shell adds to the number of the signal that ended a command.
 _BY_SIGNAL = 128
+#: What keeps a client from running -> what to do next.
+_NEXT = {
+    errno.ENOENT: "Is it installed and on the PATH?",
+    errno.EACCES: "Name a program, or make it executable with chmod +x.",
+    errno.ENOEXEC: "Name the program that reads it, such as sh or python.",
+}
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--upstream", metavar="URL", help="Base URL of the Claude API.  [default: $ANTHROPIC_BASE_URL if set]")
-@click.option("--db", metavar="PATH", help="The ledger: a path or an sqlite:/// URL.")
-@click.option("--bill", metavar="FILE", type=click.File("w", lazy=False), help="Write the bill there, as JSON.")
+@click.option("--db", metavar="PATH", help="The ledger: a path or a URL.")
+@click.option("--bill", metavar="FILE", help="Write the bill there, as JSON.")
 @click.option("--quiet", is_flag=True, help="Print no bill.")
-@click.argument("client", nargs=-1, required=True, type=click.UNPROCESSED)
-def command(upstream: str | None, db: str | None, bill: TextIO | None, quiet: bool, client: tuple[str, ...]) -> None:
+@click.argument("client", nargs=-1, metavar="CLIENT...", type=click.UNPROCESSED)
+def command(upstream: str | None, db: str | None, bill: str | None, quiet: bool, client: tuple[str, ...]) -> None:
     """Run CLIENT with ANTHROPIC_BASE_URL set to a gateway that lives as long as it does.
 
     Its exit code is the client's. The bill goes to standard error, so that the client's output stays its own. Where
@@ -39,20 +48,37 @@ def command(upstream: str | None, db: str | None, bill: TextIO | None, quiet: bo
     from scrimp.gateway.build import build
     from scrimp.gateway.probe import is_scrimp
     from scrimp.gateway.server import serving
-    from scrimp.store.ledger import MemoryLedger
+    from scrimp.upstream.pricefeed import describe_book
 
+    if not client:
+        raise UsageError("There is no client to run.", "Name one, as in `scrimp run -- claude -p hello`.")
     settings = load_settings({"upstream": upstream or os.environ.get("ANTHROPIC_BASE_URL"), "db": db}, os.environ)
     chained = is_scrimp(settings.upstream, trust_env=settings.trust_env)
     closed: list[Exchange] = []
-    with serving(build(settings, closed.append, MemoryLedger() if chained else None)) as url:
-        code = _run_client(client, {**os.environ, **client_environment(url)})
-    summed = _bill(closed)
-    if bill is not None:
-        bill.write(json.dumps(summed) + "\n")
-    if not quiet:
-        kept = f"The gateway at {settings.upstream} has" if chained else f"`scrimp report --db {settings.db}` shows"
-        click.echo(_sentences(summed, client[0], f"{kept} each of them."), err=True)
+    priced_at = describe_book()
+    with _bill_file(bill) as file, _signals_handed_on() as hand_to:
+        with serving(build(settings, closed.append, chained=chained)) as url:
+            code = _run_client(client, {**os.environ, **client_environment(url)}, hand_to)
+        summed = _bill(closed)
+        if not quiet:
+            with suppress(OSError):  # a terminal that was closed
+                click.echo(_sentences(summed, client[0], priced_at, _kept(settings, chained=chained)), err=True)
+        if file is not None:
+            file.write(json.dumps(summed) + "\n")
     sys.exit(code)
+
+
+def _bill_file(path: str | None) -> AbstractContextManager[IO[Any] | None]:
+    """Open the file for the bill, before a client runs that may cost dollars."""
+    if path is None:
+        return nullcontext()
+    try:
+        return click.open_file(path, "w")
+    except OSError as error:
+        raise UsageError(
+            f"The bill cannot be written to {path}: {error.strerror}.",
+            "Name a file in a folder that is yours to write.",
+        ) from error
 
 
 def client_environment(url: str) -> dict[str, str]:
@@ -62,28 +88,49 @@ def client_environment(url: str) -> dict[str, str]:
     return {"ANTHROPIC_BASE_URL": url, "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1", "NO_PROXY": hosts, "no_proxy": hosts}
 
 
-def _run_client(client: tuple[str, ...], environment: dict[str, str]) -> int:
+def _run_client(
+    client: tuple[str, ...], environment: dict[str, str], hand_to: Callable[[subprocess.Popen[bytes]], None]
+) -> int:
     try:
         process = subprocess.Popen(client, env=environment)  # noqa: S603 - running the user's own command is the task
     except OSError as error:
-        raise UsageError(f"Cannot run {client[0]}: {error.strerror}.", "Is it installed and on the PATH?") from error
-    with _signals_to(process):
-        code = process.wait()
+        what_next = _NEXT.get(error.errno or 0, "Name a program that can be run.")
+        raise UsageError(f"Cannot run {client[0]}: {error.strerror}.", what_next) from error
+    hand_to(process)
+    code = process.wait()
     return _BY_SIGNAL - code if code < 0 else code
 
 
 @contextmanager
-def _signals_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Leave Ctrl-C to the client, and pass a termination on to it: the bill is still printed."""
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
-    }
+def _signals_handed_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
+    """Leave it to the client what Ctrl-C, a termination and a closed terminal mean: the bill is printed either way.
+
+    Yields what is to be told of the client once it runs; a signal that came before is handed on then. A terminal sends
+    Ctrl-C to the client by itself. Signals that were ignored, as by nohup, still are.
+    """
+    clients: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []
+
+    def take(number: int, _frame: object) -> None:
+        if not clients:
+            early.append(number)
+        elif number != signal.SIGINT:
+            clients[0].send_signal(number)
+
+    def hand_to(client: subprocess.Popen[bytes]) -> None:
+        clients.append(client)
+        for number in early:
+            client.send_signal(number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, take)
     try:
-        yield
+        yield hand_to
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in heard:
+            signal.signal(number, before[number])
 
 
 def _bill(closed: list[Exchange]) -> dict[str, Any]:
@@ -110,16 +157,32 @@ def _bill(closed: list[Exchange]) -> dict[str, Any]:
     }
 
 
-def _sentences(bill: dict[str, Any], client: str, kept: str) -> str:
+def _kept(settings: Settings, *, chained: bool) -> str:
+    """Return where to read more than the sum."""
+    from scrimp.store.ledger import describe
+    from scrimp.upstream.address import without_credentials
+
+    if chained:
+        return f"The gateway at {without_credentials(settings.upstream)} keeps the ledger of them."
+    db = shlex.quote(describe(settings.db))
+    return f"`scrimp report --db {db}` shows where it went, `scrimp export --db {db}` each exchange."
+
+
+def _sentences(bill: dict[str, Any], client: str, priced_at: str, kept: str) -> str:
     from scrimp.money import dollars
 
+    if not bill["exchanges"]:
+        return (
+            f"scrimp: {Path(client).name} sent no request to /v1/messages through Scrimp, so nothing is to be billed.\n"
+            "  If it should have: does it honour ANTHROPIC_BASE_URL?"
+        )
     usage, incomplete = bill["usage"], bill["incomplete_exchanges"]
     written = usage["cache_write_5m_input_tokens"] + usage["cache_write_1h_input_tokens"]
     cost = f"at least {dollars(bill['cost_nano_usd'])}" if incomplete else dollars(bill["cost_nano_usd"])
     cached = f"{usage['cache_read_input_tokens']:,} read from cache, {written:,} written"
     made = f"{Path(client).name} made {_exchanges(bill['exchanges'])} for {cost}"
     lines = [
-        f"scrimp: {made} at list price ({', '.join(bill['models']) or 'no model'}).",
+        f"scrimp: {made} at {priced_at} ({', '.join(bill['models']) or 'no model'}).",
         f"  input {usage['uncached_input_tokens']:,} uncached, {cached}; output {usage['output_tokens']:,} tokens.",
     ]
     if unpriced := bill["unpriced_exchanges"]:

@@ -4,18 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from scrimp.gateway.asgi import App, Receive, Scope, Send, reply
 from scrimp.gateway.faults import own_up
 from scrimp.gateway.messages import MessagesEndpoint
+from scrimp.gateway.metrics import CONTENT_TYPE, Metrics
 from scrimp.gateway.passthrough import pass_through
 from scrimp.gateway.probe import HEALTH_PATH, HEALTHY
 from scrimp.gateway.recorder import Recorder
 from scrimp.gateway.relay import UpstreamCut
 from scrimp.gateway.services import Services
 
+#: The API's error envelope for a Host that is none of ours.
+_REFUSED = msgspec.json.encode(
+    {
+        "type": "error",
+        "error": {
+            "type": "permission_error",
+            "message": "scrimp: this gateway does not answer to that Host; allow it with the setting `hosts`.",
+        },
+    }
+)
+
 
 async def _health(_scope: Scope, _receive: Receive, send: Send) -> None:
     await reply(send, 200, "application/json", HEALTHY)
+
+
+def _host_of(scope: Scope) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
 
 
 async def _nothing() -> None:
@@ -24,8 +42,15 @@ async def _nothing() -> None:
 
 def create_app(services: Services, on_stop: Callable[[], Awaitable[None]] = _nothing) -> App:
     """Return the gateway as an ASGI app; `on_stop` is awaited when the server stops, after the last request."""
+    metrics = Metrics()
+
+    async def show_metrics(_scope: Scope, _receive: Receive, send: Send) -> None:
+        page = metrics.page(ledger_trouble=services.ledger.trouble is not None)
+        await reply(send, 200, CONTENT_TYPE, page)
+
     routes: dict[tuple[str, str], App] = {
-        ("POST", "/v1/messages"): MessagesEndpoint(services, Recorder(services)),
+        ("POST", "/v1/messages"): MessagesEndpoint(services, Recorder(services), metrics),
+        ("GET", "/metrics"): show_metrics,
         ("GET", HEALTH_PATH): _health,
         ("HEAD", HEALTH_PATH): _health,
     }
@@ -36,6 +61,8 @@ def create_app(services: Services, on_stop: Callable[[], Awaitable[None]] = _not
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send, on_stop)
+        elif scope["type"] == "http" and not services.host_check(_host_of(scope)):
+            await reply(send, 403, "application/json", _REFUSED)
         elif scope["type"] == "http":
             await _answered(routes.get((scope["method"], scope["path"]), passed_through), scope, receive, send)
 

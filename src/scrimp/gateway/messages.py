@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 
 from scrimp.core.belief.exchange import Exchange
 from scrimp.core.wire.response import ResponseMeter
 from scrimp.errors import LedgerError
 from scrimp.gateway.asgi import ClientGone, Inbound, Receive, Scope, Send, text_headers
+from scrimp.gateway.metrics import Metrics
 from scrimp.gateway.recorder import Opened, Recorder
 from scrimp.gateway.relay import UpstreamCut, relay, send_upstream, unless_gone, upstream_request
 from scrimp.gateway.services import Services
@@ -42,9 +44,10 @@ async def _joined(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
 class MessagesEndpoint:
     """Records every exchange of POST /v1/messages and leaves its bytes alone."""
 
-    def __init__(self, services: Services, recorder: Recorder) -> None:
+    def __init__(self, services: Services, recorder: Recorder, metrics: Metrics) -> None:
         self._services = services
         self._recorder = recorder
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -54,8 +57,10 @@ class MessagesEndpoint:
         except ClientGone:
             return
         opened = self._recorder.arrive(text_headers(scope["headers"]), body if rest is None else None)
+        self._metrics.opened()
         await self._open(opened)
-        request = upstream_request(scope, body if rest is None else _joined(body, rest))
+        sent = body if rest is None else _joined(body, rest)
+        request = upstream_request(scope, sent, chained=self._services.chained)
         attempt = _Attempt(self._services, self._recorder, opened)
         try:
             await unless_gone(inbound, attempt.run(request, send))
@@ -79,6 +84,7 @@ class MessagesEndpoint:
             self._services.ledger.close(exchange)
         except LedgerError as error:
             _log.warning("%s The exchange %s stays open.", error, exchange.exchange_id)
+        self._metrics.closed(exchange)
         self._services.on_closed(exchange)
 
 
@@ -113,12 +119,15 @@ class _Attempt:
             await response.aclose()
 
     def _added_headers(self) -> RawHeaders:
-        plan = b"observe" if self._opened.plan else b"unplanned"
+        if self._services.chained:
+            return []
+        plan = b"observe" if self._opened.exchange.planned else b"unplanned"
         return [(b"scrimp-exchange", self._opened.exchange.exchange_id.encode()), (b"scrimp-plan", plan)]
 
     def _seen(self, chunk: bytes) -> None:
         self._meter.feed(chunk)
-        if self._meter.first_token_seen and self._opened.first_token_at_ms is None:
+        begun = self._status == HTTPStatus.OK and self._meter.first_token_seen
+        if begun and self._opened.first_token_at_ms is None:
             self._recorder.first_token(self._opened)
 
     def _ended(self) -> None:

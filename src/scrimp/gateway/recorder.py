@@ -17,6 +17,7 @@ from scrimp.core.belief.exchange import Exchange
 from scrimp.core.belief.identity import Identity, identify
 from scrimp.core.belief.session import Belief, session_of, step, tails_of
 from scrimp.core.plan.planning import Plan, plan, settle
+from scrimp.core.wire.labels import clip
 from scrimp.core.wire.request import Request, RequestUnreadable, parse
 from scrimp.core.wire.response import Answer
 from scrimp.gateway.faults import own_up
@@ -63,6 +64,9 @@ class Recorder:
         exchange = _exchange(self._services.new_id(now_ms), now_ms, who, request)
         if request is None:
             return Opened(msgspec.structs.replace(exchange, planned=False))
+        if request.is_thread:
+            # The rest of its prompt is on the server, so there is nothing to predict from (API docs, message threads).
+            return Opened(exchange, request)
         try:
             return self._planned(exchange, request, now_ms)
         except Exception as error:  # noqa: BLE001 - a fault of ours must never become the client's
@@ -126,7 +130,7 @@ class Recorder:
             first_token_at_ms=opened.first_token_at_ms,
             served_model=answer.served_model,
             message_id=answer.message_id,
-            request_id=request_id,
+            request_id=clip(request_id),
             http_status=status,
             stop_reason=answer.stop_reason,
             error_type=error_type or answer.error_type,
@@ -158,7 +162,7 @@ def _exchange(exchange_id: str, now_ms: int, who: Identity, request: Request | N
         exchange_id=exchange_id,
         opened_at_ms=now_ms,
         source="gateway",
-        requested_model=request.model if request else None,
+        requested_model=clip(request.model) if request else None,
         usage_complete=False,
         **msgspec.structs.asdict(who),
     )

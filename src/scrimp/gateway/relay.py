@@ -19,6 +19,9 @@ CONSUMED = frozenset({b"scrimp-task", b"scrimp-session", b"scrimp-deadline", b"s
 #: and uvicorn waits for that body.
 _UNSAID = {304: frozenset({b"content-length"})}
 
+#: How long an answer may still take to end after its client left, in seconds.
+LAST_BYTE_SECONDS = 0.05
+
 OnChunk = Callable[[bytes], None]
 OnEnd = Callable[[], None]
 
@@ -35,9 +38,9 @@ def _unheard() -> None:
     """Note no end."""
 
 
-def upstream_request(scope: Scope, body: bytes | AsyncIterator[bytes]) -> UpstreamRequest:
-    """Return the client's own request, less what belongs to its connection or to us."""
-    headers = end_to_end(scope["headers"], without=CONSUMED)
+def upstream_request(scope: Scope, body: bytes | AsyncIterator[bytes], *, chained: bool) -> UpstreamRequest:
+    """Return the client's own request, less what belongs to its connection or, unless `chained`, to us."""
+    headers = end_to_end(scope["headers"], without=frozenset() if chained else CONSUMED)
     return UpstreamRequest(scope["method"], target_of(scope), headers, body)
 
 
@@ -67,11 +70,17 @@ async def relay(
 
 
 async def unless_gone(inbound: Inbound, work: Awaitable[None]) -> None:
-    """Do `work`, and stop it at once when the client leaves. Raises `ClientGone` in that case."""
+    """Do `work`, and stop it when the client leaves. Raises `ClientGone` in that case.
+
+    A client may close its connection right after the last byte of its answer; then `work` is as good as done, and gets
+    a moment to let go of the upstream in order.
+    """
     working = asyncio.ensure_future(work)
     watching = asyncio.ensure_future(inbound.until_gone())
     try:
         await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            await asyncio.wait({working}, timeout=LAST_BYTE_SECONDS)
         if not working.done():
             raise ClientGone
         await working

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 from collections.abc import Iterator
@@ -26,11 +27,12 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         listening.bind((host, port))
         listening.listen(1024)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         listening.close()
-        raise ConfigError(
-            f"Cannot listen on {host}:{port}: {error.strerror}.", "Choose another with --port."
-        ) from error
+        what = error.strerror if isinstance(error, OSError) else "that is no name of a host"
+        by_port = isinstance(error, OSError) and error.errno in {errno.EADDRINUSE, errno.EACCES}
+        what_next = "Choose another with --port." if by_port else "Name an address of this machine with --host."
+        raise ConfigError(f"Cannot listen on {host}:{port}: {what}.", what_next) from error
     listening.set_inheritable(False)
     return listening
 

@@ -10,6 +10,7 @@ from scrimp.clock import Clock
 from scrimp.config import BODY_LIMIT_BYTES
 from scrimp.core.belief.exchange import Exchange
 from scrimp.core.plan.planning import Policy, Prices
+from scrimp.gateway.hosts import HostCheck, any_host
 from scrimp.store.ledger import Ledger
 from scrimp.upstream.client import Upstream
 
@@ -25,7 +26,11 @@ def ignore(_: Exchange) -> None:
 
 @dataclass(frozen=True)
 class Services:
-    """Everything outside: the API, the ledger, prices, time, ids, and who is told of each closed exchange."""
+    """Everything outside: the API, the ledger, prices, time, ids, and who is told of each closed exchange.
+
+    `chained` says that the upstream is a gateway of ours: what clients say to Scrimp is then for that one to hear, and
+    its answers already carry what Scrimp says to clients.
+    """
 
     upstream: Upstream
     ledger: Ledger
@@ -35,3 +40,5 @@ class Services:
     new_id: Callable[[int], str] = new_exchange_id
     on_closed: Callable[[Exchange], None] = ignore
     body_limit_bytes: int = BODY_LIMIT_BYTES
+    chained: bool = False
+    host_check: HostCheck = any_host

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from scrimp.core.belief.exchange import Exchange
-from scrimp.core.wire.prices import BATCH, MILLISECONDS_PER_DAY, PICO_USD_PER_NANO_USD, PriceBook, RateCard
+from scrimp.core.wire.prices import MILLISECONDS_PER_DAY, PriceBook, RateCard
 from scrimp.core.wire.usage import UsageLine
 
 _Key = tuple[str | None, int, int, str | None, str | None, str | None]
@@ -36,7 +36,7 @@ class Rates:
         band = bisect_left(edges, length) if edges else 0
         key = (model, at_ms // MILLISECONDS_PER_DAY, band, line.service_tier, line.speed, line.inference_geo)
         if key not in self._cards:
-            self._cards[key] = self._look_up(line, at_ms, length)
+            self._cards[key] = self.book.line_card(line, at_ms, length)
         return self._cards[key]
 
     def _edges_of(self, model: str | None) -> tuple[int, ...]:
@@ -44,23 +44,6 @@ class Rates:
         prices = self.book.find(model)
         rows = [row for entry in prices.entries for row in entry.rows] if prices else []
         return tuple(sorted({row.above_tokens for row in rows if row.above_tokens}))
-
-    def _look_up(self, line: UsageLine, at_ms: int, length: int) -> RateCard | None:
-        if self.book.cost_nano_usd((line,), at_ms) is None:
-            return None
-        return self.book.card(
-            line.model,
-            at_ms,
-            total_input_tokens=length,
-            batch=line.service_tier == BATCH,
-            speed=line.speed,
-            inference_geo=line.inference_geo,
-        )
-
-
-def nano_usd(pico_usd: int) -> int:
-    """Round half up to whole nano-USD, as a bill does once for each exchange."""
-    return (pico_usd + PICO_USD_PER_NANO_USD // 2) // PICO_USD_PER_NANO_USD
 
 
 def lines_of(exchange: Exchange) -> tuple[UsageLine, ...]:

@@ -2,6 +2,8 @@
 
 Every exchange costs what its record says it cost, else what the price book says; one whose price is unknown is counted
 as unpriced and adds nothing. Costs are whole nano-USD for each exchange, so that groups add up to the total exactly.
+A sum that leaves out anything that may have been billed is a lower bound, and says so. What the API refused (an HTTP
+status of 400 or more, no usage) is not billed (API docs, errors), so it makes no sum a lower bound.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ from typing import Literal, get_args
 import msgspec
 
 from scrimp.core.belief.exchange import Exchange
-from scrimp.core.wire.prices import MILLISECONDS_PER_DAY, RateCard
+from scrimp.core.wire.prices import MILLISECONDS_PER_DAY, RateCard, nano_usd
 from scrimp.core.wire.usage import Usage, UsageLine
 from scrimp.replay.baselines import Baselines
-from scrimp.replay.rates import Rates, lines_of, nano_usd
+from scrimp.replay.rates import Rates, lines_of
 
 By = Literal["task", "model", "session", "agent", "project", "day", "tenant"]
 BYS: tuple[By, ...] = get_args(By)
@@ -30,28 +32,62 @@ CLASSES = (
     "output_tokens",
 )
 
+#: HTTP statuses from this one on are refusals: the API did nothing, and bills nothing.
+REFUSED_FROM_STATUS = 400
+#: Where a record without an end is one that may still be under way; other recordings state no end for other reasons.
+_GATEWAY = "gateway"
+
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
 class Group(msgspec.Struct):
-    """The exchanges of one key. `cost_nano_usd` is the sum of the known costs, None if none is known."""
+    """The exchanges of one key. `cost_nano_usd` is the sum of the known costs, None if none is known.
+
+    * `unpriced_exchanges` have no known cost, for whatever reason.
+    * `incomplete_exchanges` left some usage, but broke off before the final count.
+    * `partial_output_exchanges` come from clients that recorded only the beginning of the output count.
+    * `refused_exchanges` were refused by the API: they have no usage and were not billed.
+    * `open_exchanges` were opened by a gateway and never closed: still under way, or the gateway died.
+    * `broken_exchanges` are all others without a complete usage; they may be billed, as open ones may.
+    """
 
     key: str
     exchanges: int
     unpriced_exchanges: int
     partial_output_exchanges: int
+    incomplete_exchanges: int
+    refused_exchanges: int
+    broken_exchanges: int
+    open_exchanges: int
     cost_nano_usd: int | None
     share: float
     usage: Usage
+
+    @property
+    def is_lower_bound(self) -> bool:
+        """Whether the true cost may be higher than the one that is stated."""
+        left_out = self.unpriced_exchanges - self.refused_exchanges
+        return self.cost_nano_usd is not None and bool(
+            self.partial_output_exchanges or self.incomplete_exchanges or left_out
+        )
+
+
+class Dearest(msgspec.Struct, frozen=True):
+    """The key that the most is known to have been spent on, and whether that is a lower bound."""
+
+    key: str
+    cost_nano_usd: int
+    is_lower_bound: bool
 
 
 class Report(msgspec.Struct):
     """Everything that a report says; `groups` are the dearest first.
 
     * `total` is the group of all exchanges.
-    * `unmetered_exchanges` have no recorded usage: refused, cut off, or still open.
-    * `class_cost_nano_usd` splits what the price book billed by token class, in the order of `CLASSES`.
-    * `uncached_nano_usd` and `automatic_nano_usd` are estimates for the priced exchanges (see `baselines`).
+    * `unmetered_exchanges` have no recorded usage: refused, broken off, or still open.
+    * `class_cost_nano_usd` splits what the price book billed by token class, in the order of `CLASSES`;
+      `web_search_nano_usd` is the rest of that bill, and `billed_nano_usd` all of it.
+    * `uncached_nano_usd` and `automatic_nano_usd` are estimates for the exchanges of that bill (see `baselines`).
     """
 
     by: By
@@ -61,10 +97,12 @@ class Report(msgspec.Struct):
     unmetered_exchanges: int
     unpriced_models: dict[str, int]
     class_cost_nano_usd: dict[str, int]
+    web_search_nano_usd: int
+    billed_nano_usd: int
     uncached_nano_usd: int
     automatic_nano_usd: int
-    dearest_task: tuple[str, int] | None
-    dearest_session: tuple[str, int] | None
+    dearest_task: Dearest | None
+    dearest_session: Dearest | None
     first_at_ms: int | None
     last_at_ms: int | None
 
@@ -72,11 +110,36 @@ class Report(msgspec.Struct):
 class _Tally:
     """Running sums of one group: plain integers, because there are many exchanges."""
 
-    __slots__ = ("cost", "exchanges", "partial", "priced", "searches", "thinking", "tokens")
+    _STATES = ("priced", "partial", "incomplete", "refused", "broken", "open")
+    _COUNTS = ("exchanges", *_STATES, "cost", "thinking", "searches")
+    __slots__ = (*_COUNTS, "tokens")
 
     def __init__(self) -> None:
-        self.exchanges = self.partial = self.priced = self.cost = self.thinking = self.searches = 0
+        self.exchanges = self.priced = self.partial = self.incomplete = self.refused = self.broken = self.open = 0
+        self.cost = self.thinking = self.searches = 0
         self.tokens = [0, 0, 0, 0, 0]
+
+    def add_exchange(self, exchange: Exchange, cost_nano_usd: int | None) -> bool:
+        """Add an exchange, and return whether its known cost may leave something out."""
+        self.exchanges += 1
+        self.partial += exchange.output_partial
+        usage = exchange.usage
+        if cost_nano_usd is not None:
+            self.priced += 1
+            self.cost += cost_nano_usd
+        if usage is not None:
+            self.add_usage(usage)
+            if exchange.usage_complete:
+                return exchange.output_partial or cost_nano_usd is None
+            self.incomplete += 1
+        elif cost_nano_usd is None and _is_refused(exchange):
+            self.refused += 1
+            return exchange.output_partial
+        if exchange.closed_at_ms is None and exchange.source == _GATEWAY:
+            self.open += 1
+        else:
+            self.broken += 1
+        return True
 
     def add_usage(self, usage: Usage) -> None:
         tokens = self.tokens
@@ -89,7 +152,7 @@ class _Tally:
         self.searches += usage.web_search_requests
 
     def add(self, other: _Tally) -> None:
-        for name in ("exchanges", "partial", "priced", "cost", "thinking", "searches"):
+        for name in self._COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.tokens = [mine + theirs for mine, theirs in zip(self.tokens, other.tokens, strict=True)]
 
@@ -103,10 +166,18 @@ class _Tally:
             exchanges=self.exchanges,
             unpriced_exchanges=self.exchanges - self.priced,
             partial_output_exchanges=self.partial,
+            incomplete_exchanges=self.incomplete,
+            refused_exchanges=self.refused,
+            broken_exchanges=self.broken,
+            open_exchanges=self.open,
             cost_nano_usd=self.cost if self.priced else None,
             share=self.cost / whole_nano_usd if whole_nano_usd else 0.0,
             usage=self.usage(),
         )
+
+
+def _is_refused(exchange: Exchange) -> bool:
+    return exchange.http_status is not None and exchange.http_status >= REFUSED_FROM_STATUS
 
 
 # --- keys ---
@@ -164,6 +235,7 @@ class _Bill:
         self._rates = rates
         self.baselines = Baselines()
         self.class_pico_usd = [0, 0, 0, 0, 0]
+        self.web_search_pico_usd = 0
         self.unpriced_models: dict[str, int] = {}
 
     def cost(self, exchange: Exchange) -> int | None:
@@ -197,6 +269,7 @@ class _Bill:
         self.baselines.add(exchange, line, card)
         fee = usage.web_search_requests * self._rates.book.web_search_pico_usd
         if fee:
+            self.web_search_pico_usd += fee
             self.baselines.add_fee(fee)
         return uncached + read + write_5m + write_1h + output + fee
 
@@ -205,8 +278,21 @@ class _Bill:
             self.unpriced_models[name] = self.unpriced_models.get(name, 0) + 1
 
 
-def _dearest(costs: dict[str, int]) -> tuple[str, int] | None:
-    return min(costs.items(), key=lambda item: (-item[1], item[0]), default=None)
+class _Costs:
+    """What each key cost, as far as is known."""
+
+    def __init__(self) -> None:
+        self.nano_usd: dict[str, int] = {}
+        self._bounds: set[str] = set()
+
+    def add(self, key: str, cost_nano_usd: int | None, *, is_lower_bound: bool) -> None:
+        self.nano_usd[key] = self.nano_usd.get(key, 0) + (cost_nano_usd or 0)
+        if is_lower_bound:
+            self._bounds.add(key)
+
+    def dearest(self) -> Dearest | None:
+        found = min(self.nano_usd.items(), key=lambda item: (-item[1], item[0]), default=None)
+        return None if found is None else Dearest(*found, found[0] in self._bounds)
 
 
 def fold(exchanges: Iterable[Exchange], rates: Rates, by: By = "task") -> Report:
@@ -214,8 +300,7 @@ def fold(exchanges: Iterable[Exchange], rates: Rates, by: By = "task") -> Report
     key_of = _KEYS[by]()
     bill = _Bill(rates)
     tallies: dict[str, _Tally] = {}
-    sessions: dict[str, int] = {}
-    tasks: dict[str, int] = {}
+    sessions, tasks = _Costs(), _Costs()
     unmetered = 0
     first_at_ms = last_at_ms = None
     for exchange in exchanges:
@@ -223,20 +308,12 @@ def fold(exchanges: Iterable[Exchange], rates: Rates, by: By = "task") -> Report
         tally = tallies.get(key)
         if tally is None:
             tally = tallies[key] = _Tally()
-        tally.exchanges += 1
-        tally.partial += exchange.output_partial
-        if exchange.usage is None:
-            unmetered += 1
-        else:
-            tally.add_usage(exchange.usage)
         cost = bill.cost(exchange)
-        if cost is not None:
-            tally.priced += 1
-            tally.cost += cost
+        is_lower_bound = tally.add_exchange(exchange, cost)
+        unmetered += exchange.usage is None
         if exchange.session_id is not None:
-            sessions[exchange.session_id] = sessions.get(exchange.session_id, 0) + (cost or 0)
-        task = task_of(exchange)
-        tasks[task] = tasks.get(task, 0) + (cost or 0)
+            sessions.add(exchange.session_id, cost, is_lower_bound=is_lower_bound)
+        tasks.add(task_of(exchange), cost, is_lower_bound=is_lower_bound)
         first_at_ms = exchange.opened_at_ms if first_at_ms is None else first_at_ms
         last_at_ms = exchange.opened_at_ms
     whole = _Tally()
@@ -246,15 +323,17 @@ def fold(exchanges: Iterable[Exchange], rates: Rates, by: By = "task") -> Report
     return Report(
         by=by,
         total=whole.group("", whole.cost),
-        sessions=len(sessions),
+        sessions=len(sessions.nano_usd),
         groups=sorted(groups, key=lambda group: (-(group.cost_nano_usd or 0), group.key)),
         unmetered_exchanges=unmetered,
         unpriced_models=bill.unpriced_models,
         class_cost_nano_usd=dict(zip(CLASSES, map(nano_usd, bill.class_pico_usd), strict=True)),
+        web_search_nano_usd=nano_usd(bill.web_search_pico_usd),
+        billed_nano_usd=nano_usd(sum(bill.class_pico_usd) + bill.web_search_pico_usd),
         uncached_nano_usd=nano_usd(bill.baselines.uncached_pico_usd),
         automatic_nano_usd=nano_usd(bill.baselines.automatic_pico_usd),
-        dearest_task=_dearest(tasks),
-        dearest_session=_dearest(sessions),
+        dearest_task=tasks.dearest(),
+        dearest_session=sessions.dearest(),
         first_at_ms=first_at_ms,
         last_at_ms=last_at_ms,
     )

@@ -26,10 +26,14 @@ import msgspec
 from scrimp.sim import tokens
 from scrimp.sim.blocks import JsonObject, as_blocks, as_object, compact
 from scrimp.sim.models import Model
+from scrimp.sim.signatures import Signature
 from scrimp.sim.thinking import is_prompted
 
 _SCENARIO = re.compile(r"SCENARIO:([a-z]+)(\d*)")
 _SHELL = "Bash"
+
+#: Where nobody says under which name the simulator is reached.
+HOST = "sim.invalid"
 _DEFAULT_COUNTS = {"loop": 3, "long": 30, "para": 4, "think": 1, "big": 25, "search": 1}
 _WORDS = (
     "the file is read and the test passes now so this part works as asked because each step was small "
@@ -58,9 +62,11 @@ class Reply(msgspec.Struct, frozen=True):
 class _Author:
     """Writes blocks; `draw` is seeded by the simulator's seed, the prompts and the number of messages."""
 
-    def __init__(self, request: JsonObject, model: Model, seed: int) -> None:
+    def __init__(self, request: JsonObject, model: Model, seed: int, prefix: str, host: str) -> None:
         self.request = request
         self.model = model
+        self.prefix = prefix
+        self.host = host
         seen = [seed, len(request["messages"]), *map(_texts, filter(is_prompted, request["messages"]))]
         self.digest = sha256(compact(seen, sort_keys=False).encode("utf-8", "surrogatepass")).hexdigest()
         self.draw = random.Random(self.digest)
@@ -75,7 +81,8 @@ class _Author:
         thought = self.sentence(self.draw.randint(20, 120))
         count = tokens.text_tokens(thought, self.model)
         shown = "" if as_object(self.request.get("thinking")).get("display") == "omitted" else thought
-        return {"type": "thinking", "thinking": shown, "signature": tokens.signature(count, self.digest[:32])}
+        signed = Signature(count, self.model.name, self.prefix, self.digest[:32])
+        return {"type": "thinking", "thinking": shown, "signature": signed.encode()}
 
     def tool_use(self, tool: JsonObject, step: str, command: str = "") -> JsonObject:
         token = sha256(f"{self.digest}:{step}".encode()).hexdigest()[:24]
@@ -140,9 +147,13 @@ def _parallel(author: _Author, scene: Scene, tools: list[JsonObject]) -> list[Js
     return [author.text(), *(author.tool_use(tools[0], f"part-{part + 1}") for part in range(scene.count))]
 
 
+def may_think(request: JsonObject, model: Model) -> bool:
+    """Say whether the request allows thinking."""
+    return (as_object(request.get("thinking")).get("type") or model.default_thinking) != "disabled"
+
+
 def _think(author: _Author, scene: Scene, tools: list[JsonObject]) -> list[JsonObject]:
-    thinks = as_object(author.request.get("thinking")).get("type") or author.model.default_thinking
-    thought = [] if thinks == "disabled" else [author.thinking()]
+    thought = [author.thinking()] if may_think(author.request, author.model) else []
     return [*thought, *_loop(author, scene, tools)]
 
 
@@ -163,7 +174,7 @@ def _search_pair(author: _Author, at: int) -> tuple[JsonObject, JsonObject]:
     use = f"srvtoolu_{author.digest[:20]}{at:04d}"
     found = {
         "type": "web_search_result",
-        "url": f"https://example.com/{at}",
+        "url": f"http://{author.host}/found/{at}",
         "title": author.sentence(4),
         "encrypted_content": author.digest,
         "page_age": None,
@@ -196,9 +207,12 @@ def _cut(author: _Author, limit: int) -> Reply:
     return Reply(content, "max_tokens", tokens.text_tokens(text, author.model), 0)
 
 
-def reply(request: JsonObject, model: Model, seed: int) -> Reply:
-    """Return the model's answer to a checked request with room for at least one token."""
-    author, scene = _Author(request, model, seed), scene_of(request)
+def reply(request: JsonObject, model: Model, seed: int, *, prefix: str = "", host: str = HOST) -> Reply:
+    """Return the model's answer to a checked request with room for at least one token.
+
+    `prefix` is what its thinking is bound to, `host` is where the pages that it finds are.
+    """
+    author, scene = _Author(request, model, seed, prefix, host), scene_of(request)
     content = _SCRIPTS.get(scene.script, _plain)(author, scene, _usable_tools(request))
     used = sum(tokens.block_tokens(block, model) for block in content if not block["type"].endswith("_tool_result"))
     if used > request["max_tokens"]:

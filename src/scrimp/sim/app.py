@@ -9,16 +9,18 @@ A query such as `?beta=true` does not matter. Every other path is the API's own 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from typing import Any
 
 import msgspec
 
 from scrimp.clock import Clock
-from scrimp.sim.encodings import ENCODERS, Encoder, Identity, choose
+from scrimp.sim.delivery import Delivery, deliver
+from scrimp.sim.encodings import choose
 from scrimp.sim.errors import ApiError
+from scrimp.sim.faults import INSTEAD, Fault, Faults, as_event, disturb
 from scrimp.sim.machine import Answer, Simulator
 
 Scope = MutableMapping[str, Any]
@@ -39,10 +41,24 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 class SimApp:
-    """The ASGI application around one simulator; `recorded` grows only if it was created with `record`."""
+    """The ASGI application around one simulator.
 
-    def __init__(self, simulator: Simulator, clock: Clock, *, realtime: bool, compress: bool, record: bool) -> None:
+    `recorded` grows only if it was created with `record`, and then without bound. `faults` may be exchanged between
+    requests.
+    """
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        clock: Clock,
+        *,
+        realtime: bool,
+        compress: bool,
+        record: bool,
+        faults: Faults | None = None,
+    ) -> None:
         self.simulator = simulator
+        self.faults = faults
         self.recorded: list[Recorded] = []
         self._clock = clock
         self._realtime = realtime
@@ -62,9 +78,29 @@ class SimApp:
         if self._record:
             digest = sha256(body).hexdigest()
             self.recorded.append(Recorded(scope["method"], scope["path"], headers, body, digest))
-        answer = self._answer(scope["method"], scope["path"], dict(headers), body)
+        is_message = (scope["method"], scope["path"].rstrip("/")) == ("POST", "/v1/messages")
+        fault = self.faults.next() if self.faults is not None and is_message else None
+        if fault is not None and fault.kind in INSTEAD:
+            await self._send(INSTEAD[fault.kind], receive, send, bytearray())
+            return
+        refusal = fault.refusal if fault is not None else None
+        answer = (
+            self.simulator.refuse(refusal)
+            if refusal is not None
+            else self._answer(scope["method"], scope["path"], dict(headers), body)
+        )
         encoding = choose(dict(headers).get("accept-encoding", "")) if self._compress else None
-        await self._send(answer, encoding, send, with_body=scope["method"] != "HEAD")
+        delivery = deliver(answer, encoding)
+        if fault is not None:
+            delivery = as_event(delivery) if _speaks_late(fault, body) else disturb(delivery, fault)
+        if scope["method"] == "HEAD":
+            delivery = msgspec.structs.replace(delivery, pieces=())
+        sent, ended = bytearray(), False
+        try:
+            ended = await self._send(delivery, receive, send, sent)
+        finally:
+            if fault is not None or not ended:
+                self.simulator.cut_off(answer, delivery.seen_bytes(bytes(sent)))
 
     def _answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         now_ms = self._clock.now_ms()
@@ -82,32 +118,60 @@ class SimApp:
                 return Answer(status=200, headers=(), body=simulator.invoice.as_json())
             case "HEAD", _ if path in _PROBES:
                 return Answer(status=200, headers=(), body={})
-        return simulator.refuse(ApiError(404, f"Not found: {path}"), now_ms)
+        return simulator.refuse(ApiError(404, f"Not found: {path}"))
 
-    async def _send(self, answer: Answer, encoding: str | None, send: Send, *, with_body: bool) -> None:
-        await send({"type": "http.response.start", "status": answer.status, "headers": _headers(answer, encoding)})
-        encoder: Encoder = ENCODERS[encoding]() if encoding else Identity()
-        begun_ms = 0
-        for at_ms, piece in _pieces(answer) if with_body else ():
-            if self._realtime and at_ms > begun_ms:
-                await asyncio.sleep((at_ms - begun_ms) / 1_000)
-                begun_ms = at_ms
-            await send({"type": "http.response.body", "body": encoder.feed(piece), "more_body": True})
-        await send({"type": "http.response.body", "body": encoder.end() if with_body else b""})
+    async def _send(self, delivery: Delivery, receive: Receive, send: Send, sent: bytearray) -> bool:
+        """Send the answer, add to `sent` what went out of its body, and end as the delivery says.
+
+        Returns False where the client left before the end.
+        """
+        if delivery.is_headless:
+            _abort(send)
+            raise ConnectionResetError("the connection breaks before an answer")
+        headers = [(name.encode(), value.encode()) for name, value in delivery.headers]
+        await send({"type": "http.response.start", "status": delivery.status, "headers": headers})
+        async with _watching(receive) as is_gone:
+            now_ms = 0
+            for at_ms, data in delivery.wire():
+                if self._realtime and at_ms > now_ms:
+                    await asyncio.sleep((at_ms - now_ms) / 1_000)
+                    now_ms = at_ms
+                if is_gone():
+                    return False
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+                sent += data
+        if delivery.breaks:
+            raise ConnectionResetError("the connection breaks within the answer")
+        await send({"type": "http.response.body", "body": b""})
+        return True
 
 
-def _headers(answer: Answer, encoding: str | None) -> list[tuple[bytes, bytes]]:
-    kind = "text/event-stream; charset=utf-8" if answer.events else "application/json"
-    named = [("content-type", kind), *answer.headers, *([("content-encoding", encoding)] if encoding else [])]
-    return [(name.encode(), value.encode()) for name, value in named]
+def _abort(send: Send) -> None:
+    """Close the connection without a word: an error raised before the status would make uvicorn answer 500."""
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is not None:
+        transport.abort()
 
 
-def _pieces(answer: Answer) -> Iterable[tuple[int, bytes]]:
-    """Yield the body's pieces, each with the time it is due, in milliseconds after the request's start."""
-    if not answer.events:
-        yield answer.duration_ms, json.dumps(answer.body, separators=(",", ":"), ensure_ascii=False).encode()
-    for event in answer.events:
-        yield event.at_ms, event.encode()
+@asynccontextmanager
+async def _watching(receive: Receive) -> AsyncIterator[Callable[[], bool]]:
+    """Lend a function that says whether the client has gone; servers tell that only to who listens."""
+    listening = asyncio.ensure_future(receive())
+    try:
+        yield lambda: listening.done() and listening.result()["type"] == "http.disconnect"
+    finally:
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+
+
+def _speaks_late(fault: Fault, body: bytes) -> bool:
+    """Say whether the fault is an error within a stream that the request asked for."""
+    try:
+        request = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return fault.kind == "error_first" and isinstance(request, dict) and bool(request.get("stream"))
 
 
 async def _read(receive: Receive) -> bytes:
@@ -128,11 +192,18 @@ async def _serve_lifespan(receive: Receive, send: Send) -> None:
 
 
 def create_app(
-    simulator: Simulator, clock: Clock, *, realtime: bool = False, compress: bool = False, record: bool = False
+    simulator: Simulator,
+    clock: Clock,
+    *,
+    realtime: bool = False,
+    compress: bool = False,
+    record: bool = False,
+    faults: Faults | None = None,
 ) -> SimApp:
     """Return the ASGI application.
 
     With `realtime` answers take their time; without it they come at once and what they write is readable at once.
-    `compress` answers in an encoding that the client accepts; `record` keeps every request's bytes in memory.
+    `compress` answers in an encoding that the client accepts; `record` keeps every request's bytes in memory, which
+    is for tests alone: nothing bounds it. `faults` disturb POST /v1/messages.
     """
-    return SimApp(simulator, clock, realtime=realtime, compress=compress, record=record)
+    return SimApp(simulator, clock, realtime=realtime, compress=compress, record=record, faults=faults)

@@ -6,6 +6,7 @@ Prices are US dollars per million tokens as published in November 2026; nothing 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -122,9 +123,7 @@ def card_of(terms: Terms, total_input_tokens: int) -> Card:
     return row.long if row.long is not None and total_input_tokens > LONG_PROMPT_TOKENS else row.card
 
 
-def cost_nano_usd(classes: Classes, terms: Terms) -> int:
-    """Return the cost of one request in nano-dollars, rounded half up once."""
-    card = card_of(terms, classes.total_input_tokens)
+def _usd(classes: Classes, terms: Terms, card: Card) -> Fraction:
     per_million = (
         classes.uncached_input_tokens * Fraction(card.uncached)
         + classes.cache_read_input_tokens * Fraction(card.read)
@@ -132,15 +131,35 @@ def cost_nano_usd(classes: Classes, terms: Terms) -> int:
         + classes.cache_write_1h_input_tokens * Fraction(card.write_1h)
         + classes.output_tokens * Fraction(card.output)
     )
-    tokens_usd = per_million / TOKENS_PER_PRICE
-    tokens_usd *= BATCH if terms.service_tier == "batch" else 1
-    tokens_usd *= US_ONLY if terms.inference_geo == "us" else 1
-    usd = tokens_usd + classes.web_search_requests * WEB_SEARCH_USD
+    usd = per_million / TOKENS_PER_PRICE
+    usd *= BATCH if terms.service_tier == "batch" else 1
+    usd *= US_ONLY if terms.inference_geo == "us" else 1
+    return usd + classes.web_search_requests * WEB_SEARCH_USD
+
+
+def cost_nano_usd(classes: Classes, terms: Terms) -> int:
+    """Return the cost of one request in nano-dollars, rounded half up once."""
+    return cost_of_parts((classes,), terms)
+
+
+def cost_of_parts(parts: Sequence[Classes], terms: Terms) -> int:
+    """Return the cost of a request whose parts are each judged by their own length, rounded half up once."""
+    usd = sum((_usd(part, terms, card_of(terms, part.total_input_tokens)) for part in parts), start=Fraction(0))
     return (2 * usd.numerator * NANO_PER_USD + usd.denominator) // (2 * usd.denominator)
 
 
+def added(parts: Iterable[Classes]) -> Classes:
+    """Return the sum of every class."""
+    names, listed = Classes.__struct_fields__, list(parts)
+    return Classes(*(sum(getattr(part, name) for part in listed) for name in names))
+
+
 class Line(msgspec.Struct, frozen=True):
-    """One request on the invoice. `workspace` is a digest of the credential."""
+    """One request on the invoice. `workspace` is a digest of the credential, `parts` are what is priced apart.
+
+    `usage_arrived` says whether the client could see the final usage; where it could not, `classes` hold the output
+    that is billed all the same.
+    """
 
     request_id: str
     message_id: str
@@ -148,38 +167,88 @@ class Line(msgspec.Struct, frozen=True):
     terms: Terms
     classes: Classes
     cost_nano_usd: int
+    parts: tuple[Classes, ...] = ()
+    usage_arrived: bool = True
+
+
+#: Lines that an invoice shows; older ones stay in the totals.
+LINES_MAX = 1_000_000
 
 
 class Invoice:
-    """Everything billed so far, in the order of the requests."""
+    """Everything billed so far, in the order of the requests. It shows the last `lines_max` of them."""
 
-    def __init__(self) -> None:
-        self.lines: list[Line] = []
+    def __init__(self, lines_max: int = LINES_MAX) -> None:
+        self.requests = 0
+        self._lines: dict[str, Line] = {}
+        self._lines_max = lines_max
+        self._past = Classes()
+        self._past_nano_usd = 0
 
-    def add(self, request_id: str, message_id: str, workspace: str, terms: Terms, classes: Classes) -> Line:
-        """Bill one request and return its line."""
-        line = Line(request_id, message_id, workspace, terms, classes, cost_nano_usd(classes, terms))
-        self.lines.append(line)
+    def add(
+        self, request_id: str, message_id: str, workspace: str, terms: Terms, classes: Classes | Sequence[Classes]
+    ) -> Line:
+        """Bill one request, whole or in parts, and return its line."""
+        parts = (classes,) if isinstance(classes, Classes) else tuple(classes)
+        line = Line(request_id, message_id, workspace, terms, added(parts), cost_of_parts(parts, terms), parts)
+        self.requests += 1
+        self._lines[request_id] = line
+        if len(self._lines) > self._lines_max:
+            self._forget(next(iter(self._lines)))
         return line
+
+    def _forget(self, request_id: str) -> None:
+        line = self._lines.pop(request_id)
+        self._past = added((self._past, line.classes))
+        self._past_nano_usd += line.cost_nano_usd
+
+    def cut(self, request_id: str, output_tokens: int | None = None) -> None:
+        """Note that the final usage did not arrive, and bill no more output than `output_tokens`, where it is known."""
+        line = self._lines.get(request_id)
+        if line is None:
+            return
+        parts = line.parts if output_tokens is None else _with_output(line.parts, output_tokens)
+        self._lines[request_id] = msgspec.structs.replace(
+            line,
+            parts=parts,
+            classes=added(parts),
+            cost_nano_usd=cost_of_parts(parts, line.terms),
+            usage_arrived=False,
+        )
+
+    @property
+    def lines(self) -> list[Line]:
+        """The lines, oldest first."""
+        return list(self._lines.values())
 
     @property
     def cost_nano_usd(self) -> int:
         """The sum of all lines in nano-dollars."""
-        return sum(line.cost_nano_usd for line in self.lines)
+        return self._past_nano_usd + sum(line.cost_nano_usd for line in self._lines.values())
 
     def totals(self) -> Classes:
         """Return the sum of every class over all lines."""
-        names = Classes.__struct_fields__
-        return Classes(*(sum(getattr(line.classes, name) for line in self.lines) for name in names))
+        return added((self._past, *(line.classes for line in self._lines.values())))
 
     def as_json(self) -> dict[str, Any]:
         """Return the invoice as one JSON object: `requests`, `cost_nano_usd`, `usage` (the totals) and `lines`."""
-        lines = [_flat(line) for line in self.lines]
+        lines = [_flat(line) for line in self._lines.values()]
         totals = msgspec.to_builtins(self.totals())
-        return {"requests": len(lines), "cost_nano_usd": self.cost_nano_usd, "usage": totals, "lines": lines}
+        return {"requests": self.requests, "cost_nano_usd": self.cost_nano_usd, "usage": totals, "lines": lines}
+
+
+def _with_output(parts: Iterable[Classes], output_tokens: int) -> tuple[Classes, ...]:
+    """Return the parts with at most so much output, that of the first ones first."""
+    cut = []
+    for part in parts:
+        shown = min(part.output_tokens, output_tokens)
+        output_tokens -= shown
+        cut.append(msgspec.structs.replace(part, output_tokens=shown))
+    return tuple(cut)
 
 
 def _flat(line: Line) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(line)
     terms, classes = shown.pop("terms"), shown.pop("classes")
+    del shown["parts"]
     return {**shown, **terms, **classes}

@@ -47,6 +47,11 @@ class CacheUse(msgspec.Struct, frozen=True):
     read_at: int
     writes: tuple[Mark, ...]
 
+    @property
+    def written(self) -> int:
+        """What is written, under either lifetime."""
+        return self.write_5m + self.write_1h
+
 
 def _effective(prompt: Prompt, marks: Sequence[Mark], model: Model, rules: Rules) -> list[Mark]:
     """Return the breakpoints that reach the model's minimum length; the others are silently not there."""

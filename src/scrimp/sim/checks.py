@@ -20,7 +20,7 @@ VERSIONS = frozenset({OLD_VERSION, NEW_VERSION})
 ROLES = frozenset({"user", "assistant", "system"})
 FORCED_CHOICES = frozenset({"any", "tool"})
 SAMPLING = ("temperature", "top_p", "top_k")
-_OBJECTS = ("thinking", "output_config", "tool_choice", "context_management", "metadata", "thread", "cache_control")
+_OBJECTS = ("thinking", "output_config", "tool_choice", "context_management", "metadata", "cache_control")
 
 
 def credential(headers: Mapping[str, str]) -> str:
@@ -205,15 +205,27 @@ def _check_zero_tokens(request: JsonObject, _model: Model) -> None:
 
 
 def _check_features(request: JsonObject, model: Model) -> None:
-    if request.get("thread") is not None:
-        details = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
-        raise bad_request("thread: message threads are not supported here", details)
     if _forces_tool(request) and not model.forced_tool_choice:
         raise bad_request(f"tool_choice: type '{request['tool_choice']['type']}' is not supported by {model.name}")
     if request.get("inference_geo") is not None and not model.inference_geo:
         raise bad_request(f"inference_geo: not supported by {model.name}")
-    if request.get("speed") == "fast" and model.fast == "refused":
+
+
+def check_speed(request: JsonObject, model: Model, betas: frozenset[str], now_ms: int) -> None:
+    """Refuse fast mode on a model that does not have it, not any more, or only as a preview that was not asked for."""
+    if request.get("speed") != "fast" or model.fast == "ignored":
+        return
+    ended = model.fast_until is not None and now_ms >= models.day_ms(model.fast_until)
+    if model.fast == "refused" or ended:
         raise bad_request(f"speed: 'fast' is not supported by {model.name}")
+    if model.fast_beta is not None and model.fast_beta not in betas:
+        raise bad_request(f"speed: 'fast' requires the anthropic-beta value `{model.fast_beta}` on {model.name}")
+
+
+def check_zero_allowed(request: JsonObject, model: Model, refusing: frozenset[str]) -> None:
+    """Refuse max_tokens 0 on the models that are named `refusing`."""
+    if request["max_tokens"] == 0 and model.name in refusing:
+        raise bad_request(f"max_tokens: 0 is not supported by {model.name}")
 
 
 def _check_new_version(request: JsonObject) -> None:

@@ -2,8 +2,9 @@
 
 One seed is one conversation of a tool-loop agent as they are seen in the field: a system prompt and tools that many
 sessions share, turns that are only ever appended, one of several habits of caching, tool uses in parallel, pauses
-short and long, a branch back to an earlier prompt, another model half-way, subagents beside each other. The model's
-side is played by `agents`, which the prompts direct by `SCENARIO:` words.
+short and long, a branch back to an earlier prompt, another model half-way, subagents beside each other, compaction,
+pictures, system messages half-way, deferred tools (see `habits.Traffic`). The model's side is played by `agents`, which
+the prompts direct by `SCENARIO:` words.
 """
 
 from __future__ import annotations
@@ -15,50 +16,16 @@ from typing import Any
 
 import msgspec
 
-from scrimp.sim.blocks import JsonObject, as_blocks
+from scrimp.sim import habits
+from scrimp.sim.blocks import JsonObject
 from scrimp.sim.checks import NEW_VERSION, OLD_VERSION
+from scrimp.sim.habits import MODELS, SCENARIOS, TOOL_NAMES, Style, Traffic, chance, words
 from scrimp.sim.machine import Answer, Simulator
+
+ALL_TRAFFIC = Traffic()
 
 _SECOND_MS = 1_000
 _MINUTE_MS = 60_000
-
-_MODELS = (
-    "claude-opus-5-5",
-    "claude-sonnet-5-5",
-    "claude-haiku-5-5",
-    "claude-fable-5-2",
-    "claude-opus-5",
-    "claude-opus-4-8",
-    "claude-sonnet-4-6",
-    "claude-haiku-4-5",
-)
-_BUDGET_THINKERS = frozenset({"claude-haiku-4-5"})
-_SCENARIOS = ("loop2", "loop3", "loop5", "para2", "para4", "para12", "think2", "big4", "hello")
-_TOOL_NAMES = ("Bash", "Read", "Edit", "Grep", "Glob", "Write", "Fetch", "Plan")
-_WORDS = (
-    "agent reads file then edits table and checks result before next step with care while tests run in order "
-    "and every path stays short so that people can follow what changed and why it had to change at all"
-).split()
-
-
-class Caching(msgspec.Struct, frozen=True):
-    """A client's habit: the lifetime of each explicit mark and of the automatic one, None where there is none."""
-
-    tools: str | None = None
-    system: str | None = None
-    last: str | None = None
-    automatic: str | None = None
-
-
-CACHING = (
-    Caching(),
-    Caching(automatic="5m"),
-    Caching(automatic="1h"),
-    Caching(system="5m", last="5m"),
-    Caching(system="1h", last="5m"),
-    Caching(tools="1h", system="1h", last="1h"),
-    Caching(system="1h", automatic="5m"),
-)
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,90 +42,44 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     overlaps: bool = False
 
 
-class _Style(msgspec.Struct, frozen=True, kw_only=True):
-    """What stays the same through one conversation."""
-
-    model: str
-    caching: Caching
-    project: int
-    stream: bool
-    thinking: bool
-    names_session: bool
-    tool_count: int
-
-
-def _words(draw: random.Random, count: int) -> str:
-    return " ".join(draw.choice(_WORDS) for _ in range(count))
-
-
-def _chance(draw: random.Random, percent: int) -> bool:
-    return draw.randrange(100) < percent
-
-
-def _style(draw: random.Random) -> _Style:
-    return _Style(
-        model=draw.choice(_MODELS),
-        caching=draw.choice(CACHING),
-        project=draw.randrange(6),
-        stream=_chance(draw, 70),
-        thinking=_chance(draw, 50),
-        names_session=_chance(draw, 60),
-        tool_count=draw.randint(1, len(_TOOL_NAMES)),
-    )
-
-
-def _tool(name: str, draw: random.Random) -> JsonObject:
-    properties: JsonObject = {"command": {"type": "string"}, "description": {"type": "string"}}
-    schema = {"type": "object", "properties": properties, "required": ["command"]}
-    return {"name": name, "description": _words(draw, draw.randint(30, 200)), "input_schema": schema}
-
-
-def _control(ttl: str | None) -> JsonObject:
-    """Return a cache_control value, the way clients write the default lifetime: by leaving it out."""
-    return {"type": "ephemeral"} if ttl in {None, "5m"} else {"type": "ephemeral", "ttl": ttl}
-
-
-def _marked(block: JsonObject, ttl: str | None) -> JsonObject:
-    return block if ttl is None else {**block, "cache_control": _control(ttl)}
-
-
-def _with_last_marked(messages: list[JsonObject], ttl: str | None) -> list[JsonObject]:
-    """Mark the last block; as clients do, one that is no longer marked goes back to a plain string."""
-    if ttl is None:
-        return messages
-    blocks = as_blocks(messages[-1]["content"])
-    return [*messages[:-1], {**messages[-1], "content": [*blocks[:-1], _marked(blocks[-1], ttl)]}]
-
-
 class _Agent:
-    """One agent's history and habits; `draw` decides everything that is not decided by an answer."""
+    """One agent's history and habits; `draw` decides everything that is not decided by an answer.
 
-    def __init__(self, style: _Style, draw: random.Random, session_id: str, agent_id: str | None, key: str) -> None:
+    What `traffic` adds is decided by a source of its own, so that switching it off leaves the rest as it is.
+    """
+
+    def __init__(
+        self, style: Style, draw: random.Random, session_id: str, agent_id: str | None, key: str, traffic: Traffic
+    ) -> None:
         self.style = style
         self.draw = draw
+        self.traffic = traffic
+        self.more = random.Random(f"more:{session_id}:{agent_id}")
         self.session_id = session_id
         self.agent_id = agent_id
         self.key = key
         self.model = style.model
         self.messages: list[JsonObject] = []
         shared = random.Random(f"project:{style.project}:{agent_id is None}")
-        self.system = _words(shared, shared.choice((60, 400, 1_500, 3_000)))
-        self.tools = [_tool(name, shared) for name in _TOOL_NAMES[: style.tool_count]]
+        self.system = words(shared, shared.choice((60, 400, 1_500, 3_000)))
+        self.tools = [habits.tool(name, shared) for name in TOOL_NAMES[: style.tool_count]]
+        if traffic.searches:
+            self.tools.insert(0, habits.SEARCH)
 
     def request(self) -> JsonObject:
         caching = self.style.caching
         built: JsonObject = {
             "model": self.model,
             "max_tokens": 16_000,
-            "system": [_marked({"type": "text", "text": self.system}, caching.system)],
-            "tools": [*self.tools[:-1], _marked(self.tools[-1], caching.tools)],
-            "messages": _with_last_marked(list(self.messages), caching.last),
+            "system": [habits.marked({"type": "text", "text": self.system}, caching.system)],
+            "tools": [*self.tools[:-1], habits.marked(self.tools[-1], caching.tools)],
+            "messages": habits.with_last_marked(list(self.messages), caching.last),
             "stream": self.style.stream,
         }
         if caching.automatic:
-            built["cache_control"] = _control(caching.automatic)
+            built["cache_control"] = habits.control(caching.automatic)
         if self.style.thinking:
-            built["thinking"] = _thinking(self.model)
+            built["thinking"] = habits.thinking(self.model)
         return built
 
     def headers(self) -> dict[str, str]:
@@ -179,9 +100,48 @@ class _Agent:
             overlaps=overlaps,
         )
 
+    def has(self, habit: str, percent: int) -> bool:
+        """Say whether a kind of traffic happens now; whether it is on changes nothing about any other."""
+        return chance(self.more, percent) and bool(getattr(self.traffic, habit))
+
     def prompt(self) -> None:
-        text = f"SCENARIO:{self.draw.choice(_SCENARIOS)} {_words(self.draw, self.draw.randint(5, 120))}"
+        if self.has("system_messages", 15) and habits.takes_system_messages(self.model):
+            self.messages.append(self._system_message())
+        scenario = self.draw.choice(SCENARIOS)
+        if self.has("wide_turns", 4):
+            scenario = f"para{self.more.randint(18, 26)}"
+        if self.has("searches", 25):
+            scenario = f"search{self.more.randint(1, 3)}"
+        text = f"SCENARIO:{scenario} {words(self.draw, self.draw.randint(5, 120))}"
+        content: Any = text
+        if self.has("images", 8):
+            content = [self._picture(), {"type": "text", "text": text}]
+        self.messages.append({"role": "user", "content": content})
+
+    def _system_message(self) -> JsonObject:
+        if chance(self.more, 50):
+            return {"role": "system", "content": words(self.more, 30)}
+        effort = {"effort": self.more.choice(("low", "medium", "high"))}
+        return {"role": "system", "content": [], "output_config": effort}
+
+    def _picture(self) -> JsonObject:
+        return habits.picture(self.more.randint(20, 3_000), self.more.randint(20, 3_000))
+
+    def ask_for_summary(self) -> Ask:
+        """Return the request that a client compacts its history with."""
+        text = f"SCENARIO:summary {words(self.more, 40)}"
         self.messages.append({"role": "user", "content": text})
+        return self.ask(_tool_pause(self.more))
+
+    def compact(self, summary: str) -> None:
+        """Go on with nothing but a summary of what was said."""
+        self.messages = [{"role": "user", "content": f"{words(self.more, 12)} {summary}"}]
+
+    def change_model(self, name: str) -> None:
+        """Go on with another model, unless it does not take what was said so far."""
+        needs = any(message["role"] == "system" for message in self.messages)
+        if habits.takes_system_messages(name) or not needs:
+            self.model = name
 
     def hear(self, message: JsonObject) -> bool:
         """Append an answer and, if it uses tools, their results; say whether the turn goes on."""
@@ -192,12 +152,18 @@ class _Agent:
         return bool(uses)
 
     def _result(self, use: JsonObject) -> JsonObject:
-        output = _words(self.draw, self.draw.choice((3, 20, 150, 900)))
+        output: Any = words(self.draw, self.draw.choice((3, 20, 150, 900)))
+        if self.has("images", 3):
+            output = [{"type": "text", "text": output}, self._picture()]
+        elif self.has("deferred_tools", 4):
+            output = [{"type": "tool_reference", "tool_name": self._found_tool()}]
         return {"type": "tool_result", "tool_use_id": use["id"], "content": output}
 
-
-def _thinking(model: str) -> JsonObject:
-    return {"type": "enabled", "budget_tokens": 2_048} if model in _BUDGET_THINKERS else {"type": "adaptive"}
+    def _found_tool(self) -> str:
+        """Find a tool and offer it from now on, where clients put it: in the middle of the others."""
+        found = habits.deferred(f"Found{len(self.tools)}", self.more)
+        self.tools.insert(len(self.tools) // 2, found)
+        return str(found["name"])
 
 
 def _tool_pause(draw: random.Random) -> int:
@@ -243,18 +209,26 @@ def _subagents(parent: _Agent) -> Generator[Ask, JsonObject, None]:
 def _child(parent: _Agent, at: int) -> _Agent:
     agent_id = "a" + sha256(f"{parent.session_id}:{len(parent.messages)}:{at}".encode()).hexdigest()[:16]
     draw = random.Random(agent_id)
-    return _Agent(parent.style, draw, parent.session_id, agent_id, parent.key)
+    return _Agent(parent.style, draw, parent.session_id, agent_id, parent.key, parent.traffic)
 
 
 def _change_course(agent: _Agent, starts: list[int]) -> None:
     """Sometimes go back to before an earlier prompt, sometimes change the model."""
-    if _chance(agent.draw, 15):
+    if chance(agent.draw, 15):
         del agent.messages[agent.draw.choice(starts) :]
-    if _chance(agent.draw, 6):
-        agent.model = agent.draw.choice(_MODELS)
+    if chance(agent.draw, 6):
+        agent.change_model(agent.draw.choice(MODELS))
 
 
-def scripted_agent(seed: int, key: str = "sk-sim-0") -> Conversation:
+def _compaction(agent: _Agent) -> Generator[Ask, JsonObject, bool]:
+    """Have the history summed up and go on from the summary; return False where the API refused."""
+    body = yield agent.ask_for_summary()
+    if _is_answer(body):
+        agent.compact(" ".join(block.get("text", "") for block in body["content"]))
+    return _is_answer(body)
+
+
+def scripted_agent(seed: int, key: str = "sk-sim-0", traffic: Traffic = ALL_TRAFFIC) -> Conversation:
     """Yield one conversation's requests, in order; send each answer's body in to get the next one.
 
     `key` is the credential, so the workspace. The conversation ends by itself, early if the API refuses a request.
@@ -262,15 +236,19 @@ def scripted_agent(seed: int, key: str = "sk-sim-0") -> Conversation:
     draw = random.Random(seed)
     digest = sha256(f"session:{seed}".encode()).hexdigest()
     session_id = "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
-    agent = _Agent(_style(draw), draw, session_id, None, key)
+    agent = _Agent(habits.style_of(draw), draw, session_id, None, key, traffic)
     starts = [0]
     going = yield from _turn(agent, 0)
     for _ in range(draw.randrange(4)):
         if not going:
             return
         _change_course(agent, starts)
-        if _chance(draw, 20):
+        if chance(draw, 20):
             yield from _subagents(agent)
+        if agent.has("compaction", 15) and agent.messages:
+            if not (yield from _compaction(agent)):
+                return
+            starts = []
         starts = [*(start for start in starts if start < len(agent.messages)), len(agent.messages)]
         going = yield from _turn(agent, _human_pause(draw))
 

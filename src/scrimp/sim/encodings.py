@@ -84,6 +84,27 @@ class Zstd:
 ENCODERS: dict[str, Callable[[], Encoder]] = {"zstd": Zstd, "br": Brotli, "gzip": Gzip}
 
 
+def _gunzip() -> Callable[[bytes], bytes]:
+    return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS).decompress
+
+
+def _unbrotli() -> Callable[[bytes], bytes]:
+    import brotli  # noqa: PLC0415 - only where a client asks for it
+
+    process: Callable[[bytes], bytes] = brotli.Decompressor().process
+    return process
+
+
+def _unzstd() -> Callable[[bytes], bytes]:
+    from backports import zstd  # noqa: PLC0415 - only where a client asks for it
+
+    return zstd.ZstdDecompressor().decompress
+
+
+#: What a client makes of the first bytes of an answer: all that can be read from them.
+DECODERS: dict[str, Callable[[], Callable[[bytes], bytes]]] = {"zstd": _unzstd, "br": _unbrotli, "gzip": _gunzip}
+
+
 def choose(accept_encoding: str) -> str | None:
     """Return the encoding to answer with, None for a plain body."""
     asked = [value.partition(";") for value in accept_encoding.lower().split(",")]

@@ -21,13 +21,20 @@ TYPES = {
 
 
 class ApiError(Exception):
-    """A refusal by the simulated API: an HTTP status, a message in the API's words and optional details."""
+    """A refusal by the simulated API: an HTTP status, a message in the API's words, optional details and headers."""
 
-    def __init__(self, status: int, message: str, details: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        details: dict[str, Any] | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.details = details
+        self.headers = headers
 
 
 def bad_request(message: str, details: dict[str, Any] | None = None) -> ApiError:

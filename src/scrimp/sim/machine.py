@@ -1,25 +1,31 @@
 """The simulated API as one machine: a request and the time go in, an answer comes out.
 
-It does no I/O and reads no clock. The state is the cache, the invoice and a counter that makes ids; the same seed and
+It does no I/O and reads no clock. The state is the cache, the limits, threads and fingerprints that are remembered, the
+invoice, and a counter that makes ids; the same seed and
 the same requests at the same times give the same answers, byte for byte.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 
 import msgspec
 
-from scrimp.sim import agents, billing, checks, models, stream
+from scrimp.sim import agents, billing, binding, bodies, checks, models, stream, tokens
 from scrimp.sim.blocks import JsonObject
 from scrimp.sim.cache import Cache, CacheUse
+from scrimp.sim.diagnostics import Diagnostics, fingerprint
 from scrimp.sim.errors import ApiError, bad_request, envelope
 from scrimp.sim.headers import answer_headers
+from scrimp.sim.limits import COUNTING, Limits, pool_of
 from scrimp.sim.marks import breakpoints
 from scrimp.sim.models import Model
 from scrimp.sim.render import Prompt, render
 from scrimp.sim.rules import Rules
+from scrimp.sim.sampling import Setting, iterations, parts_of
+from scrimp.sim.threads import Threads, refuse_thread
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,13 +41,26 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     first_token_ms: int = 0
     duration_ms: int = 0
 
+    def encode(self) -> bytes:
+        """Return the whole body, where it is not streamed."""
+        return json.dumps(self.body, separators=(",", ":"), ensure_ascii=False).encode()
+
+    def seen_events(self, plain_bytes: int) -> Iterator[stream.Event]:
+        """Yield the events that are whole within the first `plain_bytes` of the body."""
+        for event in self.events:
+            plain_bytes -= len(event.encode())
+            if plain_bytes < 0:
+                return
+            yield event
+
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks and how: the workspace is a digest of the credential."""
+    """Who asks and how: the workspace is a digest of the credential, `host` the name that we were asked under."""
 
     workspace: str
     api_version: str
     betas: frozenset[str]
+    host: str
 
 
 Work = Callable[[JsonObject, Caller, int, bool], Answer]
@@ -58,6 +77,9 @@ class Simulator:
         self.seed = seed
         self.invoice = billing.Invoice()
         self.cache = Cache(self.rules, seed)
+        self.limits = Limits(self.rules.tier, enforce=self.rules.enforce_limits)
+        self.threads = Threads(self.rules)
+        self.diagnostics = Diagnostics(self.rules)
         self._keys = keys
         self._requests = 0
 
@@ -79,12 +101,12 @@ class Simulator:
         """Answer GET /v1/models, or /v1/models/`name`."""
         return self._answered(self._models, {"name": name}, headers, now_ms, True)
 
-    def refuse(self, error: ApiError, now_ms: int) -> Answer:
+    def refuse(self, error: ApiError) -> Answer:
         """Answer with an error that was found outside, such as a path that does not exist."""
         request_id = self._next_id("req_011")
         return Answer(
             status=error.status,
-            headers=answer_headers(request_id, self.seed, now_ms),
+            headers=answer_headers(request_id, self.seed, error.headers),
             body=envelope(error, request_id),
         )
 
@@ -97,64 +119,138 @@ class Simulator:
             body = checks.decode(request) if isinstance(request, bytes) else request
             answer: Answer = work(body, caller, now_ms, instant)
         except ApiError as error:
-            return self.refuse(error, now_ms)
+            return self.refuse(error)
         except RecursionError:
-            return self.refuse(bad_request("The request body is nested too deeply"), now_ms)
+            return self.refuse(bad_request("The request body is nested too deeply"))
         return answer
 
     def _caller(self, headers: Mapping[str, str]) -> Caller:
         key = checks.credential(headers)
         if self._keys is not None and key not in self._keys:
             raise ApiError(401, "invalid x-api-key")
-        return Caller(sha256(key.encode()).hexdigest()[:16], checks.version(headers), checks.betas(headers))
+        workspace = sha256(key.encode()).hexdigest()[:16]
+        return Caller(workspace, checks.version(headers), checks.betas(headers), headers.get("host") or agents.HOST)
 
-    def _message(self, request: JsonObject, caller: Caller, now_ms: int, instant: bool) -> Answer:
-        model = checks.served_model(request, now_ms)
-        checks.check_message(request, model, caller.api_version)
-        prompt = render(request, model, self.rules, caller.betas)
-        marks = breakpoints(request, prompt, self.rules)
-        _check_length(prompt, model)
-        use = self.cache.look_up(caller.workspace, prompt, marks, model, now_ms)
-        spoken = _reply(request, model, self.seed)
+    def _message(self, sent: JsonObject, caller: Caller, now_ms: int, instant: bool) -> Answer:
+        model = checks.served_model(sent, now_ms)
+        whole = self.threads.whole(sent, caller.workspace, caller.betas, now_ms)
+        checks.check_message(whole, model, caller.api_version)
+        checks.check_speed(whole, model, caller.betas, now_ms)
+        checks.check_zero_allowed(whole, model, self.rules.refuse_zero_tokens)
+        setting, dropped = self._setting(whole, model, caller)
+        use = self.cache.look_up(caller.workspace, setting.prompt, setting.marks, model, now_ms)
+        self.limits.admit(caller.workspace, _pool(setting), use.written + use.uncached, now_ms)
+        spoken = _reply(setting, self.seed, caller.host)
         first_token_ms, duration_ms = (0, 0) if instant else self._pace(use, spoken)
-        if len(self.invoice.lines) % _EXPIRE_EVERY == 0:
-            self.cache.expire(now_ms)
-        self.cache.commit(caller.workspace, prompt, use, now_ms, now_ms + first_token_ms)
+        parts = self._parts(setting, use, spoken, now_ms, now_ms + first_token_ms)
         request_id, message_id = self._next_id("req_011"), self._next_id("msg_01")
-        terms = _terms(request, model, now_ms)
-        self.invoice.add(request_id, message_id, caller.workspace, terms, _classes(use, spoken))
-        message = _message_json(message_id, model, spoken, _usage_json(request, use, spoken, terms))
+        usage = self._bill((request_id, message_id), setting, parts, spoken, now_ms)
+        beside = {"input_transformations": dropped} if dropped else {}
+        beside |= self._diagnosis(sent, setting, use, message_id)
+        message = bodies.message_json(message_id, model, spoken, usage, beside)
+        self.threads.keep(sent, whole, message, caller.workspace, now_ms + duration_ms)
         return Answer(
             status=200,
-            headers=answer_headers(request_id, self.seed, now_ms),
+            headers=answer_headers(
+                request_id, self.seed, self.limits.headers(caller.workspace, _pool(setting), now_ms)
+            ),
             body=message,
-            events=stream.events(message, first_token_ms, duration_ms) if request.get("stream") else (),
+            events=stream.events(message, first_token_ms, duration_ms) if whole.get("stream") else (),
             first_token_ms=first_token_ms,
             duration_ms=duration_ms,
         )
 
-    def _count(self, request: JsonObject, _caller: Caller, now_ms: int, _instant: bool) -> Answer:
+    def _setting(self, request: JsonObject, model: Model, caller: Caller) -> tuple[Setting, list[JsonObject]]:
+        """Return the request as it is answered, and the thinking that it was answered without."""
+        prompt = render(request, model, self.rules, caller.betas)
+        dropped = binding.transformations(request, prompt, model, self.rules, caller.betas)
+        if dropped:
+            request = binding.without(request, dropped)
+            prompt = render(request, model, self.rules, caller.betas)
+        marks = breakpoints(request, prompt, self.rules)
+        _check_length(prompt, model)
+        return Setting(request, model, caller.workspace, caller.betas, prompt, marks), dropped
+
+    def _parts(
+        self, setting: Setting, use: CacheUse, spoken: agents.Reply, now_ms: int, first_token_at_ms: int
+    ) -> tuple[billing.Classes, ...]:
+        """Write to the cache what the answer's iterations write, and return what each of them used."""
+        if self.invoice.requests % _EXPIRE_EVERY == 0:
+            self.cache.expire(now_ms)
+        self.cache.commit(setting.workspace, setting.prompt, use, now_ms, first_token_at_ms)
+        found = iterations(setting, use, spoken.content, self.cache, self.rules, first_token_at_ms)
+        return parts_of(found, spoken, setting.model)
+
+    def _bill(
+        self,
+        ids: tuple[str, str],
+        setting: Setting,
+        parts: tuple[billing.Classes, ...],
+        spoken: agents.Reply,
+        now_ms: int,
+    ) -> JsonObject:
+        """Bill an answer under its ids, count it against the limits, and return its usage."""
+        terms, whole = bodies.terms_of(setting.request, setting.model, now_ms), billing.added(parts)
+        judged = parts if self.rules.band_per == "iteration" else (whole,)
+        self.invoice.add(*ids, setting.workspace, terms, judged)
+        counted = whole.total_input_tokens - whole.cache_read_input_tokens
+        self.limits.spend(setting.workspace, _pool(setting), counted, whole.output_tokens, now_ms)
+        return bodies.usage_json(setting.request, parts, spoken, terms)
+
+    def _diagnosis(self, sent: JsonObject, setting: Setting, use: CacheUse, message_id: str) -> JsonObject:
+        if not self.diagnostics.asked(sent, setting.betas):
+            return {}
+        cached = use.cache_read + use.written
+        now = fingerprint(setting.workspace, setting.request, setting.prompt, setting.model, cached)
+        compared = self.diagnostics.compare(sent, now, use.cache_read)
+        self.diagnostics.keep(message_id, now)
+        return {"diagnostics": compared}
+
+    def cut_off(self, answer: Answer, plain_bytes: int) -> None:
+        """Bill an answer of which the client could see only the first `plain_bytes` of the body, uncompressed.
+
+        What it read stays in the cache, and its final usage counts as arrived where it was among those bytes.
+        """
+        request_id = dict(answer.headers).get("request-id", "")
+        if not answer.events:
+            if plain_bytes < len(answer.encode()):
+                self.invoice.cut(request_id)
+            return
+        seen = list(answer.seen_events(plain_bytes))
+        if any(stream.ends_usage(event) for event in seen):
+            return
+        model = models.find(answer.body["model"])
+        if model is not None and self.rules.cut_bill == "streamed":
+            shown = sum(tokens.text_tokens(stream.shown_text(event), model) for event in seen)
+            self.invoice.cut(request_id, max(stream.FIRST_OUTPUT_TOKENS, shown) + self.rules.cut_ahead_tokens)
+        else:
+            self.invoice.cut(request_id)
+
+    def _count(self, request: JsonObject, caller: Caller, now_ms: int, _instant: bool) -> Answer:
         model = checks.served_model(request, now_ms)
+        refuse_thread(request)
         checks.check_prompt(request, model)
-        return self._plain({"input_tokens": render(request, model, self.rules).total_tokens}, now_ms)
+        self.limits.admit(caller.workspace, COUNTING, 0, now_ms)
+        self.limits.spend(caller.workspace, COUNTING, 0, 0, now_ms)
+        return self._plain({"input_tokens": render(request, model, self.rules).total_tokens})
 
     def _models(self, request: JsonObject, _caller: Caller, now_ms: int, _instant: bool) -> Answer:
         if request["name"] is None:
-            listed = [_model_json(model, now_ms) for model in models.MODELS]
+            listed = [bodies.model_json(model, now_ms) for model in models.MODELS]
             ends = {"first_id": listed[0]["id"], "last_id": listed[-1]["id"]}
-            return self._plain({"data": listed, "has_more": False, **ends}, now_ms)
+            return self._plain({"data": listed, "has_more": False, **ends})
         model = models.find(request["name"])
         if model is None:
             raise ApiError(404, f"model: {request['name']}")
-        return self._plain(_model_json(model, now_ms), now_ms)
+        return self._plain(bodies.model_json(model, now_ms))
 
-    def _plain(self, body: JsonObject, now_ms: int) -> Answer:
-        return Answer(status=200, headers=answer_headers(self._next_id("req_011"), self.seed, now_ms), body=body)
+    def _plain(self, body: JsonObject) -> Answer:
+        return Answer(status=200, headers=answer_headers(self._next_id("req_011"), self.seed), body=body)
 
     def _pace(self, use: CacheUse, spoken: agents.Reply) -> tuple[int, int]:
         """Return when the first token and the last one are out, in milliseconds after the start."""
-        fresh = use.uncached + use.write_5m + use.write_1h
-        first = self.rules.first_token_ms + fresh * self.rules.uncached_ms_per_1000_tokens // 1_000
+        uncached_ms = (use.uncached + use.written) * self.rules.uncached_ms_per_1000_tokens // 1_000
+        first = self.rules.first_token_ms + uncached_ms
         return first, first + spoken.output_tokens * self.rules.output_token_ms
 
     def _next_id(self, prefix: str) -> str:
@@ -167,72 +263,13 @@ def _check_length(prompt: Prompt, model: Model) -> None:
         raise bad_request(f"prompt is too long: {prompt.total_tokens} tokens > {model.context_tokens} maximum")
 
 
-def _reply(request: JsonObject, model: Model, seed: int) -> agents.Reply:
-    if request["max_tokens"] == 0:
+def _reply(setting: Setting, seed: int, host: str) -> agents.Reply:
+    if setting.request["max_tokens"] == 0:
         return agents.Reply([], "max_tokens", 0, 0)
-    return agents.reply(request, model, seed)
+    prefix = binding.prefix_of(setting.prompt) if agents.may_think(setting.request, setting.model) else ""
+    return agents.reply(setting.request, setting.model, seed, prefix=prefix, host=host)
 
 
-def _terms(request: JsonObject, model: Model, now_ms: int) -> billing.Terms:
-    fast = request.get("speed") == "fast" and model.fast == "priced"
-    geo = request.get("inference_geo") or ("global" if model.inference_geo else "not_available")
-    return billing.Terms(model.name, now_ms, "standard", "fast" if fast else "standard", str(geo))
-
-
-def _classes(use: CacheUse, spoken: agents.Reply) -> billing.Classes:
-    return billing.Classes(
-        uncached_input_tokens=use.uncached,
-        cache_read_input_tokens=use.cache_read,
-        cache_write_5m_input_tokens=use.write_5m,
-        cache_write_1h_input_tokens=use.write_1h,
-        output_tokens=spoken.output_tokens,
-        web_search_requests=spoken.web_search_requests,
-    )
-
-
-def _usage_json(request: JsonObject, use: CacheUse, spoken: agents.Reply, terms: billing.Terms) -> JsonObject:
-    usage: JsonObject = {
-        "input_tokens": use.uncached,
-        "cache_creation_input_tokens": use.write_5m + use.write_1h,
-        "cache_read_input_tokens": use.cache_read,
-        "cache_creation": {"ephemeral_5m_input_tokens": use.write_5m, "ephemeral_1h_input_tokens": use.write_1h},
-        "output_tokens": spoken.output_tokens,
-        "service_tier": terms.service_tier,
-        "inference_geo": terms.inference_geo,
-    }
-    if request.get("speed"):
-        usage["speed"] = terms.speed
-    if spoken.thinking_tokens:
-        usage["output_tokens_details"] = {"thinking_tokens": spoken.thinking_tokens}
-    if spoken.web_search_requests:
-        usage["server_tool_use"] = {"web_search_requests": spoken.web_search_requests, "web_fetch_requests": 0}
-    return usage
-
-
-def _message_json(message_id: str, model: Model, spoken: agents.Reply, usage: JsonObject) -> JsonObject:
-    return {
-        "id": message_id,
-        "type": "message",
-        "role": "assistant",
-        "model": model.name,
-        "content": spoken.content,
-        "stop_reason": spoken.stop_reason,
-        "stop_sequence": None,
-        "stop_details": None,
-        "usage": usage,
-    }
-
-
-def _model_json(model: Model, now_ms: int) -> JsonObject:
-    retired = models.is_retired(model, now_ms)
-    return {
-        "type": "model",
-        "id": model.name,
-        "display_name": model.name.replace("claude-", "Claude ").replace("-", " ").title(),
-        "created_at": f"{model.released or '1970-01-01'}T00:00:00Z",
-        "lifecycle": "retired" if retired else "deprecated" if model.retires else "active",
-        "line": model.line,
-        "max_input_tokens": model.context_tokens,
-        "max_tokens": model.max_output_tokens,
-        "retires_at": f"{model.retires}T00:00:00Z" if model.retires else None,
-    }
+def _pool(setting: Setting) -> str:
+    fast = setting.request.get("speed") == "fast" and setting.model.fast == "priced"
+    return pool_of(setting.model, fast=fast)

@@ -15,6 +15,10 @@ OLDER_TOKENIZER = 340
 NEWER_TOKENIZER = 442
 
 
+#: The beta that fast mode needs where it is a research preview.
+FAST_PREVIEW = "fast-mode-2026-02-01"
+
+
 class ToolPrompt(msgspec.Struct, frozen=True):
     """Tokens that the API adds where tools are offered, by the kind of tool_choice."""
 
@@ -25,8 +29,10 @@ class ToolPrompt(msgspec.Struct, frozen=True):
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """One model. Sizes are in tokens, image edges in pixels, days are ISO dates (UTC).
 
-    `fast` says what `speed: "fast"` does: "priced", "ignored" (runs as standard) or "refused". `keeps_thinking`
-    says whether thinking of earlier turns stays in the prompt.
+    `fast` says what `speed: "fast"` does: "priced", "ignored" (runs as standard) or "refused". A priced one
+    needs `fast_beta` and ends on the day `fast_until`, where they are set. `keeps_thinking` says whether thinking of
+    earlier turns stays in the prompt, `binds_thinking` whose thinking is held to its conversation: everybody's
+    ("always"), that of "new" accounts, or nobody's ("never").
     """
 
     name: str
@@ -47,6 +53,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     default_thinking: str = "adaptive"
     default_effort: str | None = "high"
     fast: str = "refused"
+    fast_beta: str | None = None
+    fast_until: str | None = None
+    binds_thinking: str = "never"
     released: str | None = None
     retires: str | None = None
 
@@ -82,6 +91,7 @@ def _fable(line: str, version: str, fast: str, released: str | None) -> Model:
         tool_prompt=_OPUS_4_8,
         forced_tool_choice=version == "5",
         fast=fast,
+        binds_thinking={"5-2": "always", "5-1": "new"}.get(version, "never"),
         released=released,
     )
 
@@ -104,6 +114,7 @@ MODELS: tuple[Model, ...] = (
         minimum_cacheable_tokens=512,
         tool_prompt=_SONNET_5,
         default_effort="medium",
+        binds_thinking="new",
         released="2026-10-07",
     ),
     Model(
@@ -112,6 +123,7 @@ MODELS: tuple[Model, ...] = (
         minimum_cacheable_tokens=512,
         tool_prompt=_SONNET_5,
         forced_tool_choice=False,
+        binds_thinking="new",
         released="2026-09-28",
     ),
     Model(
@@ -122,6 +134,7 @@ MODELS: tuple[Model, ...] = (
         forced_tool_choice=False,
         default_effort="medium",
         fast="priced",
+        binds_thinking="new",
         released="2026-09-22",
     ),
     Model(
@@ -137,6 +150,7 @@ MODELS: tuple[Model, ...] = (
         minimum_cacheable_tokens=512,
         tool_prompt=_OPUS_5,
         fast="priced",
+        fast_beta=FAST_PREVIEW,
         released="2026-07-24",
     ),
     Model(
@@ -146,6 +160,8 @@ MODELS: tuple[Model, ...] = (
         tool_prompt=_OPUS_4_8,
         default_thinking="disabled",
         fast="priced",
+        fast_beta=FAST_PREVIEW,
+        fast_until="2026-11-30",
     ),
     Model(
         name="claude-opus-4-7",

@@ -20,7 +20,7 @@ JSON_CHUNK = 32
 FIRST_OUTPUT_TOKENS = 2
 
 _STOPS = ("stop_reason", "stop_sequence", "stop_details")
-_ONLY_AT_THE_END = ("output_tokens_details", "server_tool_use")
+_ONLY_AT_THE_END = ("output_tokens_details", "server_tool_use", "iterations")
 _DELTA_USAGE = (
     "input_tokens",
     "cache_creation_input_tokens",
@@ -84,7 +84,10 @@ def _block_events(index: int, block: JsonObject) -> Iterator[tuple[str, JsonObje
 
 
 def _start(message: JsonObject) -> JsonObject:
-    usage = {key: value for key, value in message["usage"].items() if key not in _ONLY_AT_THE_END}
+    """Return the message as it begins: of an answer in several iterations, with the first one's usage."""
+    first = (message["usage"].get("iterations") or [{}])[0]
+    begun = {key: value for key, value in first.items() if key in message["usage"]}
+    usage = {key: value for key, value in {**message["usage"], **begun}.items() if key not in _ONLY_AT_THE_END}
     usage["output_tokens"] = min(FIRST_OUTPUT_TOKENS, usage["output_tokens"])
     return {**message, "content": [], "stop_reason": None, "usage": usage}
 
@@ -100,6 +103,17 @@ def _untimed(message: JsonObject) -> Iterator[tuple[str, JsonObject]]:
         yield from _block_events(index, block)
     yield "message_delta", _end(message)
     yield "message_stop", {}
+
+
+def shown_text(event: Event) -> str:
+    """Return what the event shows of the model's output."""
+    delta = event.data.get("delta") or {}
+    return str(delta.get("text") or delta.get("thinking") or delta.get("partial_json") or "")
+
+
+def ends_usage(event: Event) -> bool:
+    """Say whether the event brings the final usage."""
+    return event.name == "message_delta"
 
 
 def events(message: JsonObject, first_token_ms: int, duration_ms: int) -> tuple[Event, ...]:

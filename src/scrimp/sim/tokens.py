@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from scrimp.sim.blocks import JsonObject, canonical, compact, nested
 from scrimp.sim.models import Model
+from scrimp.sim.signatures import signature_of
 
 #: What a change of speaker costs, and the frame around a tool's use and its result.
 ROLE_TOKENS = 4
@@ -100,18 +101,9 @@ def _tool_result(block: JsonObject, model: Model) -> int:
     return TOOL_FRAME_TOKENS + sum(block_tokens(inner, model) for inner in nested(block))
 
 
-def signature(thinking_tokens: int, digest: str) -> str:
-    """Return the signature of a thinking block; it remembers how long the thinking was, shown or not."""
-    return base64.b64encode(f"sim:{thinking_tokens}:{digest}".encode()).decode()
-
-
 def _thinking(block: JsonObject, model: Model) -> int:
-    try:
-        kind, count, _ = base64.b64decode(str(block.get("signature") or ""), validate=True).decode().split(":")
-    except ValueError:
-        kind, count = "", ""
-    signed = kind == "sim" and count.isdecimal()
-    return int(count) if signed else text_tokens(str(block.get("thinking") or ""), model)
+    signed = signature_of(block)
+    return signed.thinking_tokens if signed else text_tokens(str(block.get("thinking") or ""), model)
 
 
 def _redacted(block: JsonObject, model: Model) -> int:

@@ -10,16 +10,21 @@ Closed rows never change.
 
 ::
 
-    event loop --open, close--> queue (bounded) --> writer thread --one transaction per group--> SQLite (WAL)
-         ^------------------------ acknowledged opens, one wake-up per group ----------------------------'
+    event loop --open, close--> queue (bounded) --> writer thread --one transaction per group--> database
+         ^------------------------ acknowledged opens, one wake-up per group --------------------------'
 
 While the writer commits one group the next one gathers, so that a busy gateway pays for one transaction many times
 less often than once per exchange, and a quiet one waits for nothing.
 
+The database is a SQLite file (WAL), or PostgreSQL by URL, which several gateways may write at once. A group can be
+committed twice without harm, because opening again changes nothing and a closed row is final; that is what lets the
+writer keep its rows while a server is away, and try again when nobody can tell whether a commit arrived.
+
 Who knows what: `rows` maps an `Exchange` to a row and back (pure); `schema` is the table in SQLAlchemy and the one
-source of `schema.sql` (the statements that make a fresh ledger) and of the migrations; `statements` holds the three
-statements of everyday work as plain text; `sqlite` is the only file that knows SQLite; `writer` is the thread;
-`ledger` puts them together and ships `MemoryLedger`, the fake that tests use. Tests hold the text files and the
+source of `schema.sql` (the statements that make a fresh ledger) and of the migrations; `statements` holds the
+statements of everyday work as plain text; `database` is the seam, `sqlite` and `postgres` are the only files that know
+the one and the other; `urls` reads a URL and never repeats its password; `writer` is the thread and `retention` its
+chore; `ledger` puts them together and ships `MemoryLedger`, the fake that tests use. Tests hold the text files and the
 SQLAlchemy table together, so that neither SQLAlchemy nor alembic (0.2 s of CPU) is imported by a process that finds
 its ledger as it expects it: only a ledger of an older Scrimp needs them, to be upgraded (`migrations`).
 

@@ -1,4 +1,4 @@
-"""The ledger: where exchanges are opened, closed and read back. `SqlLedger` keeps a file, `MemoryLedger` nothing.
+"""The ledger: where exchanges are opened, closed and read back. `SqlLedger` is durable, `MemoryLedger` a fake.
 
 ledger = open_ledger("ledger.db")
 await ledger.open(exchange)        # committed: now the request may be sent
@@ -14,29 +14,28 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator
 from operator import itemgetter
 from types import TracebackType
 from typing import Protocol, Self
 
 import msgspec
 
+from scrimp.clock import Clock, SystemClock
 from scrimp.config import default_ledger_path
 from scrimp.core.belief.exchange import Exchange
 from scrimp.errors import ConfigError, LedgerError
-from scrimp.store import sqlite
+from scrimp.store.database import BUSY_TIMEOUT_MS, Database
 from scrimp.store.migrations import HEAD
+from scrimp.store.retention import Retention
 from scrimp.store.rows import CLOSED, COLUMNS, FIXED_COLUMNS, OPEN, Row, from_row, to_row
-from scrimp.store.statements import CLOSE_ROW, OPEN_ROW, ROWS_BETWEEN
+from scrimp.store.sqlite import SqliteDatabase, path_of
+from scrimp.store.urls import is_postgres, read_postgres_url
 from scrimp.store.writer import QUEUE_LIMIT_EXCHANGES, Entry, GroupWriter, again
 
 #: The first and the last moment that a ledger can hold, in milliseconds since the epoch.
 FIRST_MS = -(2**63)
 LAST_MS = 2**63 - 1
-
-
-_STATEMENTS = {OPEN: OPEN_ROW, CLOSED: CLOSE_ROW}
 
 
 class Ledger(Protocol):
@@ -63,7 +62,7 @@ class Ledger(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Write what is queued and let go of the file; nothing may be opened or closed afterwards."""
+        """Write what is queued and let go of the database; nothing may be opened or closed afterwards."""
         ...
 
     def exchanges(self, since_ms: int | None = None, until_ms: int | None = None) -> Iterator[Exchange]:
@@ -71,36 +70,60 @@ class Ledger(Protocol):
         ...
 
 
+def database_of(url: str | os.PathLike[str], busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Database:
+    """Return the database that a path or a URL names, not yet opened; a name that is none raises `ConfigError`."""
+    if not is_postgres(url):
+        return SqliteDatabase(url, busy_timeout_ms)
+    try:
+        from scrimp.store.postgres import PostgresDatabase  # noqa: PLC0415 - an extra, and slow to import
+    except ImportError as error:
+        raise ConfigError(
+            "A ledger in PostgreSQL needs psycopg, which is not installed.", "pip install 'scrimp[postgres]'"
+        ) from error
+    return PostgresDatabase(url, busy_timeout_ms)
+
+
 class SqlLedger:
-    """The ledger in a database, written by one thread. In synchronous code it is a context manager."""
+    """The ledger in a database, written by one thread. In synchronous code it is a context manager.
+
+    With `retention_days` the thread also deletes what was closed longer ago than that.
+    """
 
     def __init__(
         self,
         url: str | os.PathLike[str],
         *,
-        busy_timeout_ms: int = sqlite.BUSY_TIMEOUT_MS,
+        busy_timeout_ms: int = BUSY_TIMEOUT_MS,
         queue_limit_exchanges: int = QUEUE_LIMIT_EXCHANGES,
+        retention_days: int | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self.path = sqlite.path_of(url)
-        self._connection = sqlite.connect(self.path, busy_timeout_ms)
+        self._database = database_of(url, busy_timeout_ms)
+        self._database.connect()
         try:
             self._make_ready()
         except BaseException:
-            self._connection.close()
+            self._database.close()
             raise
-        self._writer = GroupWriter(self._commit, queue_limit_exchanges=queue_limit_exchanges)
+        old = self._database.delete_closed
+        chore = None if retention_days is None else Retention(old, retention_days, clock or SystemClock())
+        self._writer = GroupWriter(self._database.commit, queue_limit_exchanges=queue_limit_exchanges, chore=chore)
         atexit.register(self._writer.stop)
 
-    def _make_ready(self) -> None:
-        """Bring the file to the revision that this Scrimp speaks, whatever it is now."""
-        with sqlite.in_sentences(self.path):
-            version = sqlite.version_of(self._connection, self.path)
-            if version is None:
-                sqlite.create_tables(self._connection)
-            elif version != HEAD:
-                from scrimp.store.migrations.upgrade import upgrade  # noqa: PLC0415 - alembic is slow to import
+    @property
+    def name(self) -> str:
+        """How reports and errors name this ledger: a path, or a URL without its password."""
+        return self._database.name
 
-                upgrade(self.path, version)
+    def _make_ready(self) -> None:
+        """Bring the database to the revision that this Scrimp speaks, whatever it is now."""
+        version = self._database.version()
+        if version is None:
+            self._database.create_tables()
+        elif version != HEAD:
+            from scrimp.store.migrations.upgrade import upgrade  # noqa: PLC0415 - alembic is slow to import
+
+            upgrade(self._database, version)
 
     @property
     def trouble(self) -> LedgerError | None:
@@ -131,7 +154,7 @@ class SqlLedger:
         await entry.waiter
 
     async def aclose(self) -> None:
-        """Write what is queued and let go of the file; see `Ledger.aclose`."""
+        """Write what is queued and let go of the database; see `Ledger.aclose`."""
         await asyncio.to_thread(self._stop)
 
     def _stop(self) -> None:
@@ -139,27 +162,19 @@ class SqlLedger:
         try:
             self._writer.stop()
         finally:
-            self._connection.close()
-
-    def _commit(self, rows: Sequence[Row]) -> None:
-        """Write one group in one transaction, each run of opens or closes as one statement."""
-        with sqlite.in_sentences(self.path), sqlite.transaction(self._connection):
-            for state, run in groupby(rows, itemgetter(-1)):
-                self._connection.executemany(_STATEMENTS[state], run)
+            self._database.close()
 
     def exchanges(self, since_ms: int | None = None, until_ms: int | None = None) -> Iterator[Exchange]:
         """Yield committed exchanges in the order of opening, as of one moment; see `Ledger.exchanges`."""
         span = (FIRST_MS if since_ms is None else since_ms, LAST_MS if until_ms is None else until_ms)
-        with sqlite.reading(self.path) as connection:
-            for row in connection.execute(ROWS_BETWEEN, span):
-                yield self._read(row)
+        yield from map(self._read, self._database.rows(*span))
 
     def _read(self, row: Row) -> Exchange:
         try:
             return from_row(row)
         except (ValueError, TypeError, msgspec.MsgspecError) as error:
             raise LedgerError(
-                f"The ledger {self.path} holds a row that is no exchange ({error}).", "Restore a copy of it."
+                f"The ledger {self.name} holds a row that is no exchange ({error}).", "Restore a copy of it."
             ) from error
 
     def __enter__(self) -> Self:
@@ -169,7 +184,7 @@ class SqlLedger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write what is queued and let go of the file."""
+        """Write what is queued and let go of the database."""
         self._stop()
 
 
@@ -229,17 +244,34 @@ def _later(kept: Row | None, row: Row) -> Row:
     return tuple(old if name in FIXED_COLUMNS else new for name, old, new in zip(COLUMNS, kept, row, strict=True))
 
 
+def describe(url: str | os.PathLike[str]) -> str:
+    """Return how to name a ledger to people: its path, or its URL without the password. Never raises."""
+    try:
+        return read_postgres_url(url).name if is_postgres(url) else str(path_of(url))
+    except ConfigError:
+        return "an address that cannot be read"
+
+
+def exists(url: str | os.PathLike[str]) -> bool:
+    """Return whether there is a ledger at a path or a URL, without making one; raises as `open_ledger` does."""
+    return database_of(url).exists()
+
+
 def open_ledger(
     url: str | os.PathLike[str] | None = None,
     *,
     must_exist: bool = False,
     queue_limit_exchanges: int = QUEUE_LIMIT_EXCHANGES,
+    retention_days: int | None = None,
 ) -> SqlLedger:
-    """Open the ledger that a path or an `sqlite:///` URL names, or the user's own one; make it unless it must exist.
+    """Open the ledger that a path or a URL names, or the user's own one; make it unless it must exist.
 
-    Raises `ConfigError` for a name that cannot be a ledger, `LedgerError` for a file that cannot be used.
+    `sqlite:///PATH` is a file as the bare path is, `postgresql://USER@HOST/NAME` a database that gateways may share.
+    Raises `ConfigError` for a name that cannot be a ledger, `LedgerError` for a ledger that cannot be used.
     """
-    path = sqlite.path_of(default_ledger_path(os.environ) if url is None else url)
-    if must_exist and not path.exists():
-        raise ConfigError(f"There is no ledger at {path}.", "Run the gateway first (scrimp up), or name another --db.")
-    return SqlLedger(path, queue_limit_exchanges=queue_limit_exchanges)
+    place = default_ledger_path(os.environ) if url is None else url
+    if must_exist and not exists(place):
+        raise ConfigError(
+            f"There is no ledger at {describe(place)}.", "Run the gateway first (scrimp up), or name another --db."
+        )
+    return SqlLedger(place, queue_limit_exchanges=queue_limit_exchanges, retention_days=retention_days)

@@ -1,7 +1,8 @@
 """The ledger's one table, in SQLAlchemy: the source of `schema.sql`, of the migrations and of every test of them.
 
-Nothing here is particular to one database. `python -m scrimp.store.schema > src/scrimp/store/schema.sql` writes the
-statements for a fresh ledger anew; a test refuses a stale file.
+Nothing here is particular to one database: both compile it to the same text, and a test holds them to that.
+`python -m scrimp.store.schema > src/scrimp/store/schema.sql` writes the statements for a fresh ledger anew; a test
+refuses a stale file.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, MetaData, String, Table, Text
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
 
 #: Constraints have names, so that a migration can speak of them on either database.
@@ -94,9 +96,8 @@ alembic_version = Table(
 )
 
 
-def fresh_statements() -> str:
-    """Return the statements that make an empty ledger, each ended by a semicolon."""
-    dialect = sqlite.dialect()
+def fresh_statements(dialect: Dialect) -> str:
+    """Return the statements that make an empty ledger in one database's words, each ended by a semicolon."""
     indexes = (CreateIndex(index) for index in INDEXES)
     made: list[DDLElement] = [CreateTable(exchanges), *indexes, CreateTable(alembic_version)]
     texts = (str(each.compile(dialect=dialect)).strip().replace("\t", "    ") for each in made)
@@ -104,4 +105,4 @@ def fresh_statements() -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(fresh_statements())
+    sys.stdout.write(fresh_statements(sqlite.dialect()))

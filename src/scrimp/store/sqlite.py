@@ -1,22 +1,24 @@
 """Everything that only SQLite knows: opening a file safely, its pragmas, its catalogue, and its errors in sentences.
 
-PostgreSQL gets a file like this one; the rest of the store speaks to either.
+`postgres` is the other file like this one; the rest of the store speaks to either, through `database.Database`.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.resources import files
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from scrimp.errors import ConfigError, LedgerError
+from scrimp.store.database import BUSY_TIMEOUT_MS, LedgerBusy, is_ledger
 from scrimp.store.migrations import HEAD
-
-#: How long a statement waits for another process that is writing, in milliseconds.
-BUSY_TIMEOUT_MS = 2_000
+from scrimp.store.rows import Row
+from scrimp.store.statements import SQLITE
 
 #: How often the file is prepared anew when another process does the same at the same time.
 PRAGMA_ATTEMPTS_COUNT = 20
@@ -24,13 +26,15 @@ PRAGMA_ATTEMPTS_COUNT = 20
 #: How large the write-ahead file may stay after a checkpoint, in bytes.
 JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 
+#: How a SQLite file begins.
+MAGIC = b"SQLite format 3\0"
+
+#: The smallest page of a SQLite file, in bytes.
+SMALLEST_PAGE_BYTES = 512
+
 #: Writers in other processes go on while we read; a commit survives the death of this process, and power loss may
 #: cost the last of them but never the file (SQLite docs, pragma synchronous: NORMAL in WAL mode).
 PRAGMAS = ("journal_mode = WAL", "synchronous = NORMAL", f"journal_size_limit = {JOURNAL_LIMIT_BYTES}")
-
-
-class LedgerBusy(LedgerError):
-    """The ledger cannot be written now, but may be later: locked by another process, or its disk is full."""
 
 
 #: What SQLite's error codes mean -> (the error to raise, what happened, what to do next).
@@ -76,7 +80,9 @@ def path_of(url: str | os.PathLike[str]) -> Path:
     if not colon:
         name = text
     elif scheme.partition("+")[0] != "sqlite":
-        raise ConfigError(f"Scrimp cannot keep a ledger in {scheme!r}.", "Name a file, or sqlite:///PATH.")
+        raise ConfigError(
+            f"Scrimp cannot keep a ledger in {scheme!r}.", "Name a file, sqlite:///PATH or postgresql://HOST/NAME."
+        )
     else:
         name = rest.removeprefix("/")
     if not name or name == ":memory:":
@@ -91,6 +97,29 @@ def _make_private(path: Path) -> None:
             folder.mkdir(mode=0o700)
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _refuse_torn(path: Path) -> None:
+    """Refuse a file that ends within a page: SQLite would read zeros there, and delete the log of an empty one.
+
+    It writes whole pages only, at the size that the file's header says (SQLite docs, file format, 1.3.2).
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        head = file.read(18)
+    if not MAGIC.startswith(head[: len(MAGIC)]):
+        raise _broken(path, sqlite3.SQLITE_NOTADB, "its first bytes are not SQLite's")
+    size, log = path.stat().st_size, path.with_name(f"{path.name}-wal")
+    if size % max(SMALLEST_PAGE_BYTES, int.from_bytes(head[16:], "big")):
+        raise _broken(path, sqlite3.SQLITE_CORRUPT, "it ends within a page")
+    if size == 0 and log.exists() and log.stat().st_size > 0:
+        raise _broken(path, sqlite3.SQLITE_CORRUPT, "it is empty, but not the -wal file beside it")
+
+
+def _broken(path: Path, code: int, why: str) -> LedgerError:
+    kind, what, then = _MEANINGS[code]
+    return kind(f"The ledger {path} {what} ({why}).", then)
 
 
 def _connect(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
@@ -116,6 +145,7 @@ def connect(path: Path, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> sqlite3.Conne
     """Open the ledger's file for writing, made first where there is none; the connection commits by word only."""
     try:
         _make_private(path)
+        _refuse_torn(path)
     except OSError as error:
         raise LedgerError(
             f"The ledger {path} cannot be made ({error.strerror}).", "Name another place with --db, or mend this one."
@@ -169,10 +199,15 @@ def version_of(connection: sqlite3.Connection, path: Path) -> str | None:
     tables = _tables(connection)
     if not tables:
         return None
-    if "alembic_version" not in tables:
+    stamp = None
+    if "alembic_version" in tables:
+        stamp = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    if stamp and not stamp[0]:
+        raise _broken(path, sqlite3.SQLITE_CORRUPT, "its revision is gone")
+    version = str(stamp[0]) if stamp else ""
+    if not is_ledger(tables, version):
         raise LedgerError(f"{path} is a database, but no ledger.", "Name another file with --db.")
-    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return str(row[0]) if row else ""
+    return version
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
@@ -184,3 +219,62 @@ def create_tables(connection: sqlite3.Connection) -> None:
         for statement in script.split(";"):
             connection.execute(statement)
         connection.execute("INSERT INTO alembic_version (version_num) VALUES (?)", (HEAD,))
+
+
+class SqliteDatabase:
+    """A ledger in a file of its own; see `database.Database`."""
+
+    dialect = "sqlite"
+    hold_statement = "BEGIN IMMEDIATE"
+
+    def __init__(self, url: str | os.PathLike[str], busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
+        self.path = path_of(url)
+        self._busy_timeout_ms = busy_timeout_ms
+        self.connection: sqlite3.Connection
+
+    @property
+    def name(self) -> str:
+        """The file's path."""
+        return str(self.path)
+
+    def exists(self) -> bool:
+        """Return whether the file is there."""
+        return self.path.exists()
+
+    def connect(self) -> None:
+        """Open the file, made first where there is none."""
+        self.connection = connect(self.path, self._busy_timeout_ms)
+
+    def version(self) -> str | None:
+        """Return the file's revision; see `version_of`."""
+        with in_sentences(self.path):
+            return version_of(self.connection, self.path)
+
+    def create_tables(self) -> None:
+        """Make the tables in an empty file; see `create_tables`."""
+        with in_sentences(self.path):
+            create_tables(self.connection)
+
+    def commit(self, rows: Sequence[Row]) -> None:
+        """Write one group in one transaction, each run of opens or closes as one statement."""
+        with in_sentences(self.path), transaction(self.connection):
+            for state, run in groupby(rows, itemgetter(-1)):
+                self.connection.executemany(SQLITE.write[state], run)
+
+    def rows(self, since_ms: int, until_ms: int) -> Iterator[Row]:
+        """Yield the rows of a span from a connection that only reads."""
+        with reading(self.path) as connection:
+            yield from connection.execute(SQLITE.rows_between, (since_ms, until_ms))
+
+    def delete_closed(self, before_ms: int, limit_rows: int) -> int:
+        """Delete a few rows that were closed before a moment; the file keeps their room for new ones."""
+        with in_sentences(self.path), transaction(self.connection):
+            return self.connection.execute(SQLITE.delete_closed, (before_ms, before_ms, limit_rows)).rowcount
+
+    def migration_connection(self) -> sqlite3.Connection:
+        """Return another connection to the file."""
+        return connect(self.path)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()

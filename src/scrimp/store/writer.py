@@ -9,6 +9,8 @@
 The writer never loses a row that it accepted while the ledger may still take it; it refuses new rows once
 `QUEUE_LIMIT_EXCHANGES` wait. While it is in trouble nobody waits for it: a stuck disk delays one group, not every
 request.
+
+Between groups, and while it has nothing to do, the thread sees to its chore (retention), a little at a time.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from scrimp.errors import LedgerError
+from scrimp.store.database import LedgerBusy
 from scrimp.store.rows import Row
-from scrimp.store.sqlite import LedgerBusy
 
 #: How many exchanges may wait to be written; each takes about 1 KiB of memory.
 QUEUE_LIMIT_EXCHANGES = 10_000
@@ -39,6 +41,9 @@ RETRY_MS = 1_000
 
 #: Writes rows in their order and in one transaction; raises `LedgerBusy` if it may work later, else `LedgerError`.
 Commit = Callable[[Sequence[Row]], None]
+
+#: Does a little of something that can wait; returns after how many milliseconds it wants to be asked again.
+Chore = Callable[[], int]
 
 
 @dataclass(slots=True)
@@ -83,10 +88,18 @@ def _as_ledger_error(error: Exception) -> LedgerError:
 
 
 class GroupWriter:
-    """Owns the queue and the thread; `commit` is only ever called by that thread."""
+    """Owns the queue and the thread; `commit` and `chore` are only ever called by that thread."""
 
-    def __init__(self, commit: Commit, *, queue_limit_exchanges: int = QUEUE_LIMIT_EXCHANGES) -> None:
+    def __init__(
+        self,
+        commit: Commit,
+        *,
+        queue_limit_exchanges: int = QUEUE_LIMIT_EXCHANGES,
+        chore: Chore | None = None,
+    ) -> None:
         self._commit = commit
+        self._chore = chore
+        self._idle_ms = None if chore is None else 0
         self._limit = queue_limit_exchanges
         self._entries: deque[Entry] = deque()
         self._ready = threading.Condition()
@@ -96,6 +109,8 @@ class GroupWriter:
         self._thread: threading.Thread | None = None
         #: Why what is queued cannot be written now; None as long as all is well.
         self.trouble: LedgerError | None = None
+        if chore is not None:
+            self._start()
 
     def put(self, entry: Entry) -> None:
         """Queue one entry from any thread; raises `LedgerError` when the queue is full or the writer was stopped."""
@@ -125,11 +140,18 @@ class GroupWriter:
             written = self._write(group)
             if last and not (written and self._entries):
                 return
+            if self._chore is not None and self.trouble is None:
+                self._idle_ms = self._chore()
 
     def _take(self) -> tuple[list[Entry], bool]:
-        """Wait for a group worth a transaction; it stays at the head of the queue until it is settled."""
+        """Wait for a group worth a transaction; it stays at the head of the queue until it is settled.
+
+        The group is empty where it is time for the chore.
+        """
         with self._ready:
-            self._ready.wait_for(lambda: self._entries or self._stopping)
+            idle_s = None if self._idle_ms is None else self._idle_ms / 1000
+            if not self._ready.wait_for(lambda: self._entries or self._stopping, timeout=idle_s):
+                return [], False
             gather_ms = RETRY_MS if self.trouble else GATHER_MS
             self._ready.wait_for(self._is_due, timeout=gather_ms / 1000)
             group = list(islice(self._entries, GROUP_LIMIT_EXCHANGES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from contextlib import suppress
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
@@ -9,6 +10,19 @@ from urllib.request import getproxies_environment, proxy_bypass_environment  # t
 from yarl import URL
 
 from scrimp.errors import ConfigError
+
+#: The part of a target that every client of the API writes itself, so that no base may end with it.
+_OF_EVERY_TARGET = ("/v1", "/v1/messages")
+
+
+def without_credentials(url: str) -> str:
+    """Return a URL that may be shown: no user, password, query or fragment, however badly they were written.
+
+    A password that was not percent-encoded may hold any character, so everything up to the last @ is left out, even
+    the start of a path that holds one.
+    """
+    scheme, mark, rest = url.partition("://") if "://" in url else ("", "", url)
+    return f"{scheme}{mark}{re.split(r'[?#]', rest.rpartition('@')[2], maxsplit=1)[0]}"
 
 
 def _parsed(base_url: str) -> URL | None:
@@ -24,11 +38,27 @@ def base_of(base_url: str) -> URL:
     """Return a base URL that requests can be sent to; anything else raises `ConfigError`."""
     hint = "Give one like https://api.anthropic.com, with a path if the API stands under one."
     base = _parsed(base_url)
+    shown = without_credentials(base_url)
     if base is None:
-        raise ConfigError(f"{base_url!r} is no address of an upstream.", hint)
+        raise ConfigError(f"{shown!r} is no address of an upstream.", hint)
     if base.raw_user or base.raw_password or base.raw_query_string or base.raw_fragment:
-        raise ConfigError("The upstream's address may hold no password, query or fragment.", hint)
+        raise ConfigError(
+            "The upstream's address may hold no password, query or fragment.",
+            f"Give {shown}; each client sends its own credential.",
+        )
+    _refuse_what_clients_write(shown)
     return base
+
+
+def _refuse_what_clients_write(shown: str) -> None:
+    """Raise `ConfigError` for a base that ends with what every target begins with, and name the right one."""
+    bare = shown.rstrip("/")
+    for end in _OF_EVERY_TARGET:
+        if bare.endswith(end):
+            raise ConfigError(
+                f"The upstream's address {shown} ends with {end}, which every client adds itself.",
+                f"Give {bare.removesuffix(end)} instead.",
+            )
 
 
 def url_below(base: URL, target: str) -> URL:

@@ -32,6 +32,8 @@ from scrimp.errors import ConfigError
 from scrimp.upstream.pricefeed import DATA, RATE_FIELDS, UNIT, UNITS, whole_rate
 
 OVERRIDES = DATA / "overrides.toml"
+#: How a source begins that is the package of that name, in these files and in every price file.
+GENAI_PRICES = "genai-prices"
 PER_MTOK = UNITS["USD/MTok"]
 PICO_USD_PER_USD = 1_000_000_000_000
 #: Our token classes -> the names genai-prices may use for each, the more exact one first.
@@ -121,7 +123,7 @@ def compile_book(overrides_file: Path = OVERRIDES) -> Compiled:
     infos = {info.id: info for info in anthropic.models}
     try:
         raw = tomllib.loads(overrides_file.read_text("utf-8"))
-        return compile_from(infos, msgspec.convert(raw, Overrides), f"genai-prices {__version__}")
+        return compile_from(infos, msgspec.convert(raw, Overrides), f"{GENAI_PRICES} {__version__}")
     except (OSError, ValueError) as error:
         raise ConfigError(f"The price overrides {overrides_file} cannot be used: {error}.", "Mend the file.") from None
 
@@ -161,13 +163,19 @@ def _model(name: str, ours: _Model, infos: Mapping[str, Any], overrides: Overrid
         raise _Unpriceable(f"{compiled_from} has no {theirs}")
     periods = _periods(info)
     source = ours.source or compiled_from
-    dated = [(each.source, _changed(periods[-1], each)) for each in ours.entries] or [
+    dated = [(_versioned(each.source, compiled_from), _changed(periods[-1], each)) for each in ours.entries] or [
         (source, period) for period in periods
     ]
     geography = overrides.geographies[ours.geography]
     factor = overrides.book.batch_factor
     entries = [PriceEntry(each, _rows(period, factor), period.from_day, geography) for each, period in dated]
     return ModelPrices(name, tuple(entries), (*ours.aliases, *_swapped(name)))
+
+
+def _versioned(source: str, compiled_from: str) -> str:
+    """Say which version of genai-prices a source means, where it begins with that name."""
+    rest = source.removeprefix(GENAI_PRICES)
+    return source if rest == source else f"{compiled_from}{rest}"
 
 
 def _changed(period: _Period, entry: _Entry) -> _Period:

@@ -2,14 +2,16 @@
 
 The packaged `data/prices.json` is compiled from genai-prices and `data/overrides.toml` (see `pricecompile`); loading
 it needs msgspec alone and takes a few milliseconds. A price file is JSON of the shape of `BookData`, its rates in one
-of `UNITS`; a user's file may hold any part of it.
+of `UNITS`; a user's file may hold any part of it. A field that we do not know is refused, and so is a model or a field
+that stands twice: what somebody wrote about prices must not go unheard.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from scrimp.core.wire.prices import BookData, PriceBook, build_book
+from scrimp.core.wire.prices import BookData, ModelPrices, PriceBook, PriceEntry, PriceRow, RateCard, build_book
 from scrimp.errors import ConfigError
 
 DATA = Path(__file__).parent / "data"
@@ -28,6 +30,14 @@ UNITS = {UNIT: 1, "USD/MTok": 1_000_000}
 #: A price file larger than this is not a price file.
 PRICE_FILE_BYTES_MAX = 4_000_000
 RATE_FIELDS = ("uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
+
+#: Which field of a price file holds records, and of what kind.
+_RECORDS: dict[str, type[msgspec.Struct]] = {
+    "models": ModelPrices,
+    "entries": PriceEntry,
+    "rows": PriceRow,
+    "rates": RateCard,
+}
 
 _HINT = "Mend or remove it, or write it anew with `scrimp prices update`."
 
@@ -65,6 +75,34 @@ def load_current_book() -> PriceBook:
     """
     path = user_price_file()
     return load_book(path if path.exists() else None)
+
+
+class OwnPrices(msgspec.Struct, frozen=True):
+    """What a user's own price file changes: how many models it prices, and whether it says more than that."""
+
+    path: Path
+    models_count: int
+    has_settings: bool
+
+
+def own_prices() -> OwnPrices | None:
+    """Return what the user's own price file changes, None where there is none; raises ConfigError as `load_book`."""
+    path = user_price_file()
+    if not path.exists():
+        return None
+    user = read_price_file(path)
+    settings = msgspec.structs.replace(user, models=(), compiled_from="")
+    return OwnPrices(path, len(user.models), settings != BookData(unit=user.unit, models=()))
+
+
+def describe_book() -> str:
+    """Return what bills are priced by, as the end of "cost $1 at ...": list price, but for what the user changed."""
+    own = own_prices()
+    if own is None or not (own.models_count or own.has_settings):
+        return "list price"
+    models = f"{own.models_count} {'model' if own.models_count == 1 else 'models'}"
+    parts = [models] * bool(own.models_count) + ["settings"] * own.has_settings
+    return f"list price, but for {' and '.join(parts)} of {own.path}"
 
 
 def user_price_file() -> Path:
@@ -108,9 +146,35 @@ def _decode(raw: bytes) -> BookData:
     if unit not in UNITS:
         raise ValueError(f"its unit {unit!r} is not one of {', '.join(UNITS)}")
     if unit == UNIT:
-        return msgspec.json.decode(raw, type=BookData)
-    book: dict[str, Any] = msgspec.json.decode(raw)
-    return msgspec.convert(_in_pico_usd(book, UNITS[unit]), type=BookData)
+        decoded = msgspec.json.decode(raw, type=BookData)
+    else:
+        decoded = msgspec.convert(_in_pico_usd(msgspec.json.decode(raw), UNITS[unit]), type=BookData)
+    for fault in _unheard(json.loads(raw, object_pairs_hook=_fields_once), BookData, ""):
+        raise ValueError(fault)
+    return decoded
+
+
+def _fields_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object's fields; raise ValueError if one stands twice."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it says {next(name for name in names if names.count(name) > 1)!r} twice in one place")
+    return fields
+
+
+def _unheard(record: dict[str, Any], kind: type[msgspec.Struct], where: str) -> Iterator[str]:
+    """Yield a sentence for each field that `kind` does not have, and for each model that stands twice."""
+    known = kind.__struct_encode_fields__
+    for name in record:
+        if name not in known:
+            yield f"{where or 'it'} has {name!r}, which is none of {', '.join(known)}"
+    models = [each["model"] for each in record.get("models", ())]
+    yield from (f"it prices {model!r} twice" for model in models if models.count(model) > 1)
+    for name in _RECORDS.keys() & set(known) & record.keys():
+        held = record[name] if isinstance(record[name], list) else [record[name]]
+        for each in held:
+            yield from _unheard(each, _RECORDS[name], where or repr(each.get("model", "")))
 
 
 def _in_pico_usd(value: Any, scale: int) -> Any:

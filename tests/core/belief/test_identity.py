@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrimp.core.belief.identity import LABEL_CHARS_MAX, client_of, identify, principal_of
+from scrimp.core.belief.identity import client_of, identify, principal_of
+from scrimp.core.wire.labels import LABEL_CHARS_MAX
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=80))
@@ -96,8 +97,13 @@ def test_labels_are_bounded() -> None:
     """A header cannot grow the ledger."""
     task = identify({"scrimp-task": "x" * 10_000}, None).task_tag
 
-    assert task is not None
-    assert LABEL_CHARS_MAX == len(task)
+    who = identify(
+        {"x-claude-code-request-class": "y" * 10_000}, json.dumps({"session_id": "s" * 10_000, "team": "t" * 999})
+    )
+
+    assert [LABEL_CHARS_MAX] * 4 == [
+        len(label or "") for label in (task, who.request_class, who.session_id, who.tenant)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -153,3 +153,14 @@ def test_tokens_are_cumulative() -> None:
 
     assert ((5, 12, 23), 26) == (chained.tokens, chained.total_tokens)
     assert chain(read, read.blocks) == chained.digests
+
+
+def test_more_marks_than_allowed_are_none() -> None:
+    """The API refuses a fifth breakpoint, so such a request reads and writes nothing."""
+
+    def marked(count: int) -> Request:
+        blocks = [{"type": "text", "text": str(index), "cache_control": MARK} for index in range(count)]
+        return request([{"role": "user", "content": blocks}])
+
+    assert 4 == len(find_marks(marked(4), marked(4).blocks))
+    assert () == find_marks(marked(5), marked(5).blocks)

@@ -71,6 +71,14 @@ def test_equal_messages_are_told_apart_by_their_system_prompt() -> None:
     assert "two" == session_of(belief, request("doc", "more", system="ask, it is 10:31"), None, "fresh")
 
 
+def test_equal_opening_words_are_not_one_conversation() -> None:
+    """Two products whose users both say "Start" are told apart by their system prompts until one of them goes on."""
+    belief = arrive(Belief(), request("Start", system="a shop"), "x1", "one")
+
+    assert "fresh" == session_of(belief, request("Start", system="a bank"), None, "fresh")
+    assert "one" == session_of(belief, request("Start", system="a shop"), None, "fresh")
+
+
 def test_a_session_survives_a_change_of_model() -> None:
     """Model and settings are not what a conversation is told by."""
     belief = arrive(Belief(), request("a"), "x1", "one")

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrimp.core.wire.prices import BookData, ModelPrices, PriceBook, PriceEntry, PriceRow, RateCard, build_book
+from scrimp.core.wire.prices import (
+    BookData,
+    ModelPrices,
+    PriceBook,
+    PriceEntry,
+    PriceRow,
+    RateCard,
+    build_book,
+    nano_usd,
+)
 from scrimp.core.wire.usage import Usage, UsageLine
 from scrimp.upstream.pricefeed import load_book
 
@@ -89,6 +98,13 @@ def bill(usage: Usage, per_mtok: list[Fraction], factor: Fraction = Fraction(1))
     usd = factor * sum((n * rate for n, rate in zip(counts, per_mtok, strict=True)), Fraction(0)) / 10**6
     usd += Fraction(usage.web_search_requests * 10, 1000)
     return (usd * 10**9 + Fraction(1, 2)).__floor__()
+
+
+def card_of(
+    model: str | None, moment: int = NOW, *, tier: str | None = None, geo: str | None = None
+) -> RateCard | None:
+    """Return what a short prompt is billed at."""
+    return BOOK.line_card(UsageLine(Usage(1), model, service_tier=tier, inference_geo=geo), moment, 1)
 
 
 def small(usage: Usage) -> Usage:
@@ -173,9 +189,9 @@ def test_the_former_long_context_premium(model: str, until: str, long: str) -> N
 
 def test_prices_are_dated() -> None:
     """Cache reads of Sonnet 5.5 cost $0.20 until 2026-10-07 and $0.10 from its first millisecond, in batches too."""
-    for batch, before, after in ((False, 200_000, 100_000), (True, 100_000, 50_000)):
+    for tier, before, after in ((None, 200_000, 100_000), ("batch", 100_000, 50_000)):
         for moment, expected in ((0, before), (at("2026-10-07") - 1, before), (at("2026-10-07"), after)):
-            card = BOOK.card("claude-sonnet-5-5", moment, total_input_tokens=1, batch=batch)
+            card = card_of("claude-sonnet-5-5", moment, tier=tier)
             assert card is not None
             assert expected == card.cache_read
 
@@ -192,8 +208,8 @@ def test_us_inference_costs_a_tenth_more(usage: Usage, model: str) -> None:
 
 def test_a_geography_that_is_not_sold_is_unknown() -> None:
     """Models before 4.6 have no US price, and nobody has one for a place that we have not heard of."""
-    assert BOOK.card("claude-opus-4-5", NOW, total_input_tokens=1, inference_geo="us") is None
-    assert BOOK.card("claude-opus-5", NOW, total_input_tokens=1, inference_geo="mars") is None
+    assert card_of("claude-opus-4-5", geo="us") is None
+    assert card_of("claude-opus-5", geo="mars") is None
 
 
 @pytest.mark.parametrize(
@@ -221,14 +237,15 @@ def test_spellings_of_one_model(spelling: str, model: str) -> None:
     found = BOOK.find(spelling)
     assert found is not None
     assert model == found.model
-    card = BOOK.card(spelling, NOW, total_input_tokens=1)
-    assert BOOK.card(model, NOW, total_input_tokens=1) == card
+    card = card_of(spelling)
+    assert card is not None
+    assert card_of(model) == card
 
 
 @pytest.mark.parametrize("place", ["us.", "eu.", "apac.", "jp.", "au.", ""])
 def test_regional_endpoints_cost_a_tenth_more(place: str) -> None:
     """Bedrock's regional endpoints carry a premium since the 4.5 models; older models carry none."""
-    regional = BOOK.card(f"{place}anthropic.claude-sonnet-4-5-20250929-v1:0", NOW, total_input_tokens=1)
+    regional = card_of(f"{place}anthropic.claude-sonnet-4-5-20250929-v1:0")
     assert RateCard(3_300_000, 330_000, 4_125_000, 6_600_000, 16_500_000) == regional
 
 
@@ -241,7 +258,7 @@ def test_an_unknown_model_has_no_price(model: str | None) -> None:
     unknown = UsageLine(Usage(1), model)
     assert BOOK.cost_nano_usd([known, unknown], NOW) is None
     assert (model or "(no model)",) == BOOK.unpriced([unknown, known, unknown], NOW)
-    assert BOOK.card(model, NOW, total_input_tokens=1) is None
+    assert card_of(model) is None
 
 
 def test_an_unknown_lane_is_named_with_its_model() -> None:
@@ -271,10 +288,25 @@ def test_a_bill_is_the_sum_of_its_lines_rounded_once(parts: list[UsageLine]) -> 
     assert (exact + Fraction(1, 2)).__floor__() == BOOK.cost_nano_usd(parts, NOW)
 
 
+@given(parts=st.lists(lines, min_size=1, max_size=4))
+def test_a_bill_is_made_from_the_cards_of_its_lines(parts: list[UsageLine]) -> None:
+    """Whoever adds up lines by their cards, as reports do, gets the bill; a line without a card has no price."""
+    cards = [BOOK.line_card(line, NOW, length) for line, length in BOOK.with_lengths(parts)]
+    fees = sum(line.usage.web_search_requests for line in parts) * BOOK.web_search_pico_usd
+    pico_usd = sum(card.cost_pico_usd(line.usage) for card, line in zip(cards, parts, strict=True) if card)
+    assert nano_usd(pico_usd + fees) == BOOK.cost_nano_usd(parts, NOW)
+
+
+@pytest.mark.parametrize(("pico", "nano"), [(0, 0), (499, 0), (500, 1), (1_499, 1), (1_500, 2)])
+def test_rounding_is_half_up(pico: int, nano: int) -> None:
+    """To whole nano-USD."""
+    assert nano == nano_usd(pico)
+
+
 @given(first=usages, second=usages, model=models)
 def test_cards_are_additive(first: Usage, second: Usage, model: str) -> None:
     """The classes are disjoint: a card prices a sum as the sum of the prices."""
-    card = BOOK.card(model, NOW, total_input_tokens=1)
+    card = card_of(model)
     assert card is not None
     assert card.cost_pico_usd(first) + card.cost_pico_usd(second) == card.cost_pico_usd(first + second)
 

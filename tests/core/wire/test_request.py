@@ -172,6 +172,29 @@ def test_a_mark_inside_a_block_marks_it() -> None:
     assert "1h" == read.ttl
 
 
+def test_a_tools_input_is_content_to_the_last_member() -> None:
+    """A model may write a member named cache_control; only the block's own is a mark."""
+
+    def use(given: dict[str, Any]) -> list[dict[str, Any]]:
+        return [
+            {
+                "role": "assistant",
+                "content": [{"type": "tool_use", "id": "t", "name": "n", "input": given, "cache_control": MARK}],
+            }
+        ]
+
+    assert digests(messages=use({"cache_control": {"a": 1}})) != digests(messages=use({}))
+
+
+def test_deep_nesting_costs_no_time() -> None:
+    """Blocks stand inside blocks once; deeper levels are not decoded again and again."""
+    block: dict[str, Any] = {"type": "text", "text": "x", "cache_control": MARK}
+    for _ in range(40):
+        block = {"type": "tool_result", "content": [block]}
+
+    assert [None] == [each.ttl for each in request(messages=[{"role": "user", "content": [block]}]).blocks]
+
+
 def test_the_attribution_block_is_stable() -> None:
     """Fields that Claude Code changes with every request cannot be in the cache key."""
     text = "x-anthropic-billing-header: cc_version=2.1.330.62d; cc_entrypoint=cli; cch={}; cc_prompt_id={};"
@@ -242,6 +265,7 @@ def test_other_parameters_are_not(setting: dict[str, Any]) -> None:
         b'{"model":"m","messages":[3]}',
         b'{"model":"m","messages":[],"max_tokens":1e400}',
         b'{"model":"\xff","messages":[]}',
+        b'{"model":"m","messages":[{"role":"user","content":"\xff"}]}',
         b'{"model":"m","messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b'{"model":"m","messages":[{"role":"user","content":[' + b"[" * 50_000 + b"]" * 50_000 + b"]}]}",
         b'{"model":"m","messages":[]',

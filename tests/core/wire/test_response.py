@@ -80,9 +80,49 @@ def test_a_cut_stream_is_a_lower_bound(cut: int) -> None:
     metered = answer.metered(None)
     seen = metered.usage if metered else Usage()
 
-    assert seen.output_tokens in {0, 1, 55}
+    assert (metered is None) == (answer.usage is None)
+    assert seen.output_tokens in ({1, 55} if metered else {0})
     assert answer.usage_complete == (seen.output_tokens == 55)
     assert seen.total_input_tokens in {0, FULL.total_input_tokens}
+
+
+@pytest.mark.parametrize("start", [[], [{"type": "message_start", "message": {"usage": "odd"}}]])
+def test_a_delta_alone_is_a_lower_bound(start: list[dict[str, Any]]) -> None:
+    """Without a readable start the input is unknown, so the bill is not complete."""
+    answer = feed("text/event-stream", None, sse(*start, DELTA))
+
+    assert not answer.usage_complete
+    assert answer.usage is not None
+
+
+def test_only_a_delta_with_a_stop_reason_is_final() -> None:
+    """Counts on the way are cumulative, not final; once final, nothing takes that back."""
+    early = {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 9}}
+    bare = {"type": "message_delta", "delta": {}}
+
+    assert not feed("text/event-stream", None, sse(START, early)).usage_complete
+    assert feed("text/event-stream", None, sse(START, early, DELTA, bare)).usage_complete
+
+
+@pytest.mark.parametrize("usage", [{}, {"output_tokens": 5}, {"input_tokens": 5}])
+def test_an_answer_that_does_not_say_is_not_complete(usage: dict[str, int]) -> None:
+    """An empty usage is unknown, and half of one is a lower bound."""
+    answer = feed("application/json", None, json.dumps({"id": "m", "usage": usage}).encode())
+
+    assert not answer.usage_complete
+    assert (answer.metered("m") is None) == (usage == {})
+
+
+def test_names_are_cut() -> None:
+    """A server cannot store text through its ids."""
+    long = "x" * 10_000
+    answer = feed(
+        "application/json",
+        None,
+        json.dumps({"id": long, "model": long, "stop_reason": long, "usage": {"input_tokens": 1}}).encode(),
+    )
+
+    assert [200] * 3 == [len(each or "") for each in (answer.message_id, answer.served_model, answer.stop_reason)]
 
 
 @pytest.mark.parametrize("coding", CODERS)

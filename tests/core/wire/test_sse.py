@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,3 +67,13 @@ def test_an_endless_line_stops_the_decoder() -> None:
 
     assert decoder.overflowed
     assert [] == decoder.feed(b"\ndata: a\n\n")
+
+
+def test_an_event_that_never_ends_stops_the_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many short data lines without a blank one are bounded like one long line."""
+    monkeypatch.setattr(sse, "EVENT_BYTES_MAX", 1000)
+    decoder = SseDecoder()
+    for _ in range(300):
+        decoder.feed(b"data: 1234\n")
+
+    assert decoder.overflowed

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrimp.core.wire.surrogates import without_half_surrogates
+from scrimp.core.wire.surrogates import decode_mended, without_half_surrogates
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=50))
@@ -31,3 +33,12 @@ def test_halves_become_the_replacement_character() -> None:
     assert rb'"\ufffd \ufffd \ufffd\ud83d\ude00 \\ud800"' == without_half_surrogates(
         rb'"\ud83d \ude00 \ud83d\ud83d\ude00 \\ud800"'
     )
+
+
+def test_only_halves_are_forgiven() -> None:
+    """Text that fails for another reason still fails."""
+    decoder = msgspec.json.Decoder(str)
+
+    assert "a\ufffd" == decode_mended(decoder, rb'"a\ud800"')
+    with pytest.raises(msgspec.DecodeError):
+        decode_mended(decoder, rb'"a\ud800')

@@ -95,6 +95,46 @@ def test_iterations_that_do_not_add_up_are_not_split() -> None:
     assert (UsageLine(Usage(uncached_input_tokens=10, output_tokens=4), "m"),) == meter(read(raw), "m").lines
 
 
+def test_a_single_iteration_without_a_split_keeps_the_totals_lifetime() -> None:
+    """Iterations need not repeat the split; an hour's write must not become a cheaper one."""
+    one = {
+        "type": "message",
+        "model": "served",
+        "input_tokens": 10,
+        "cache_creation_input_tokens": 1000,
+        "output_tokens": 50,
+    }
+    raw = {**one, "cache_creation": {"ephemeral_1h_input_tokens": 1000}, "iterations": [one]}
+    usage = Usage(uncached_input_tokens=10, cache_write_1h_input_tokens=1000, output_tokens=50)
+
+    assert (UsageLine(usage, "served"),) == meter(read(raw), "m").lines
+    several = {**raw, "iterations": [{**one, "output_tokens": 20}, {"type": "message", "output_tokens": 30}]}
+    assert (UsageLine(usage, "m"),) == meter(read(several), "m").lines
+
+
+def test_thinking_is_not_lost_to_iterations() -> None:
+    """Iterations carry no details, the totals do."""
+    one = {"type": "message", "input_tokens": 5, "output_tokens": 10}
+    raw = {
+        "input_tokens": 10,
+        "output_tokens": 20,
+        "output_tokens_details": {"thinking_tokens": 12},
+        "iterations": [one, one],
+    }
+
+    assert 12 == meter(read(raw), "m").usage.thinking_tokens
+
+
+@pytest.mark.parametrize(("totals", "billed"), [((10, 5), 100_010), ((100_010, 505), 100_010)])
+def test_an_unknown_kind_of_iteration_is_never_free(totals: tuple[int, int], billed: int) -> None:
+    """Inside the totals it is one of their parts; outside of them it is billed on top."""
+    message = {"type": "message", "input_tokens": 10, "output_tokens": 5}
+    novel = {"type": "novel", "input_tokens": 100_000, "output_tokens": 500}
+    raw = {"input_tokens": totals[0], "output_tokens": totals[1], "iterations": [message, novel]}
+
+    assert Usage(uncached_input_tokens=billed, output_tokens=505) == meter(read(raw), "m").usage
+
+
 def test_searches_are_counted_once_over_iterations() -> None:
     """The fee belongs to the response, not to each iteration."""
     one = {"type": "message", "input_tokens": 5, "output_tokens": 1}
@@ -124,10 +164,33 @@ def test_a_delta_overlays_only_what_it_states() -> None:
     assert Usage(uncached_input_tokens=3, cache_write_1h_input_tokens=8, output_tokens=40) == meter(merged, "m").usage
 
 
-@pytest.mark.parametrize("raw", [None, 3, [], "x", {"input_tokens": "many"}, {"iterations": 5}])
+@pytest.mark.parametrize(
+    "raw",
+    [None, 3, [], "x", {}, {"input_tokens": "many"}, {"iterations": 5}, {"output_tokens": -1}, {"input_tokens": 1e30}],
+)
 def test_a_foreign_value_is_not_usage(raw: Any) -> None:
     """Wrong types give None, never an exception and never a zero."""
     assert read_usage(raw) is None
+
+
+@pytest.mark.parametrize(
+    "odd", [{"speed": {}}, {"iterations": [{"type": None}]}, {"server_tool_use": []}, {"cache_read_input_tokens": -7}]
+)
+def test_one_odd_member_does_not_cost_the_others(odd: dict[str, Any]) -> None:
+    """What cannot be read is unknown; the rest is billed."""
+    assert (
+        Usage(uncached_input_tokens=3, output_tokens=4)
+        == meter(read({"input_tokens": 3, "output_tokens": 4, **odd}), "m").usage
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "complete"),
+    [({"input_tokens": 1, "output_tokens": 0}, True), ({"input_tokens": 1}, False), ({"output_tokens": 1}, False)],
+)
+def test_one_side_alone_is_not_the_whole(raw: dict[str, int], complete: bool) -> None:
+    """A bill needs both sides; one is a lower bound."""
+    assert complete == read(raw).is_complete
 
 
 def test_unknown_fields_are_ignored() -> None:

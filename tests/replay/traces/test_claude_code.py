@@ -7,6 +7,7 @@ import gzip
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +135,49 @@ def test_iterations_are_billed_line_by_line() -> None:
 
 
 @pytest.mark.parametrize(
+    ("usage", "expected", "complete"),
+    [
+        (None, None, False),
+        ({}, None, False),
+        ({"service_tier": "standard"}, None, False),
+        ({"input_tokens": None, "output_tokens": None}, None, False),
+        ({"input_tokens": 3}, Usage(3), False),
+        ({"output_tokens": 4}, Usage(output_tokens=4), False),
+        ({"input_tokens": 0, "output_tokens": 0}, Usage(), True),
+    ],
+)
+def test_unknown_usage_is_not_zero(usage: Any, expected: Usage | None, complete: bool) -> None:
+    """No count at all is no usage, one side alone is a lower bound; zeros that are stated are zeros."""
+    exchange = _one([_answer("m1", usage=usage)])
+    assert (expected, complete, expected is not None) == (
+        exchange.usage,
+        exchange.usage_complete,
+        bool(exchange.usage_lines),
+    )
+
+
+def test_the_row_that_says_most_is_the_usage() -> None:
+    """Whichever comes first: a row without counts takes nothing from one that has them."""
+    rows = [_answer("m1", usage=usage) for usage in ({}, {"input_tokens": 1}, {"input_tokens": 1, "output_tokens": 0})]
+    for order in permutations(rows):
+        exchange = _one(order)
+        assert (Usage(1), True) == (exchange.usage, exchange.usage_complete)
+
+
+def test_rows_that_nothing_names_are_exchanges_of_their_own() -> None:
+    """Without any id each is one, in each file."""
+    row = _answer("m1") | {"uuid": None}
+    row["message"]["id"] = None
+    exchanges = [*_read([row, row], "a.jsonl").exchanges, *_read([row], "b.jsonl").exchanges]
+    assert 3 == len({each.exchange_id for each in exchanges})
+
+
+@pytest.mark.parametrize(
     "row",
     [
         _answer("m1", model="<synthetic>"),
         _answer("m1", isApiErrorMessage=True),
-        _answer("m1", usage=None),
+        _answer("m1", model=None),
         {"type": "assistant", "uuid": "a", "timestamp": T0},
         {"type": "summary", "summary": "x", "leafUuid": "l"},
         {"type": "progress", "uuid": "p", "message": "a text where another kind of row has an object"},
@@ -335,22 +374,22 @@ def test_copied_rows_are_said_to_be_copies() -> None:
 
 
 def test_bad_lines_cost_only_themselves() -> None:
-    """A torn last line, foreign lines and wrong types are told with their lines; the good part is used."""
+    """A torn last line, foreign lines and counts that are none are told with their lines; the good part is used."""
     good = json.dumps(_answer("m1")).encode()
     wrong = json.dumps(_answer("m2", usage=_usage("many"))).encode()
     late = json.dumps(_answer("m3") | {"timestamp": None, "parentUuid": None}).encode()
     minus = json.dumps(_answer("m4", usage=_usage(-1))).encode()
-    data = b"\n".join([good, b"not json", wrong, b'{"hello":"world"}', late, minus, b"[1]", good[:50]])
+    huge = json.dumps(_answer("m5", usage=_usage(10**18))).encode()
+    data = b"\n".join([good, b"not json", wrong, b'{"hello":"world"}', late, minus, huge, b"[1]", good[:50]])
     trace = read(Source("f", data))
     assert ["m1"] == [each.exchange_id for each in trace.exchanges]
     assert {
-        (2, "this line is not JSON"),
-        (3, "a value of this row has the wrong type"),
-        (4, "this line is JSON but no row of a Claude Code session"),
-        (5, "this answer has no readable time"),
-        (6, "this answer counts fewer than zero tokens"),
-        (8, "the last line is cut off"),
-    } == {(each.line, each.what) for each in trace.problems}
+        (2, 1, "this line is not JSON"),
+        (3, 3, "a value of this row has the wrong type or cannot be, as a count beyond 1,000,000,000 tokens"),
+        (4, 2, "this line is JSON but no row of a Claude Code session"),
+        (5, 1, "this answer has no readable time"),
+        (9, 1, "the last line is cut off"),
+    } == {(each.line, each.count, each.what) for each in trace.problems}
 
 
 def test_half_an_emoji_does_not_cost_the_answer() -> None:

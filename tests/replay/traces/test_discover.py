@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scrimp.core.belief.exchange import Exchange
+from scrimp.core.wire.usage import Usage
 from scrimp.errors import TraceFormatError
-from scrimp.replay.traces import ledger_export
+from scrimp.replay.traces import discover, files, ledger_export
 from scrimp.replay.traces.discover import READERS, Reading, default_paths, find, merge, reader_of
 from scrimp.replay.traces.trace import Compaction, Problem, Trace
 
@@ -24,7 +25,8 @@ USAGE = {"input_tokens": 1, "output_tokens": 2}
 
 
 def _answer(message_id: str, second: int = 0, session: str = "s1", **more: Any) -> bytes:
-    message = {"id": message_id, "model": "claude-opus-4-6", "usage": USAGE, "content": []}
+    usage = USAGE | {key: more.pop(key) for key in USAGE if key in more}
+    message = {"id": message_id, "model": "claude-opus-4-6", "usage": usage, "content": []}
     row = {"type": "assistant", "uuid": message_id, "sessionId": session, "timestamp": f"2026-11-25T10:00:{second:02}Z"}
     return json.dumps(row | {"message": message} | more).encode() + b"\n"
 
@@ -130,6 +132,45 @@ def test_the_original_wins_over_a_copy_of_the_same_moment() -> None:
         assert ["original"] == [each.session_id for each in merge(order).exchanges]
 
 
+def test_records_of_one_message_are_one_exchange() -> None:
+    """A gateway names an exchange itself; what it and its client recorded meets by the message's id."""
+    client = Trace("a", "x", [_exchange("m1", 5, message_id="m1", session_id="client", usage=Usage(1))])
+    gateway = Trace("b", "x", [_exchange("ex_1", 3, message_id="m1", usage=Usage(1)), _exchange("ex_2", 4)])
+    for order in permutations([client, gateway]):
+        assert ["ex_1", "ex_2"] == [each.exchange_id for each in merge(order).exchanges]
+
+
+@pytest.mark.parametrize(
+    ("torn", "whole"),
+    [
+        ({"usage": None}, {"usage": Usage(1)}),
+        ({"usage": Usage(1, output_tokens=1)}, {"usage": Usage(1, output_tokens=50)}),
+        ({"usage": Usage(9, output_tokens=99), "usage_complete": False}, {"usage": Usage(1, output_tokens=50)}),
+        ({"usage": Usage(9, output_tokens=99), "output_partial": True}, {"usage": Usage(1, output_tokens=50)}),
+        ({"usage": Usage(1, output_tokens=50)}, {"usage": Usage(1, 7, output_tokens=50)}),
+    ],
+)
+def test_a_torn_copy_never_wins_over_a_whole_one(torn: dict[str, Any], whole: dict[str, Any]) -> None:
+    """Whichever was opened first, and whichever says that it is a copy."""
+    for torn_ms, whole_ms, copied in ((1, 2, {"m1"}), (2, 1, set[str]()), (1, 1, {"m1"})):
+        traces = [
+            Trace("a", "x", [_exchange("m1", torn_ms, **torn)]),
+            Trace("b", "x", [_exchange("m1", whole_ms, **whole)], copied=copied),
+        ]
+        for order in permutations(traces):
+            assert [whole["usage"]] == [each.usage for each in merge(order).exchanges]
+
+
+def test_a_torn_session_and_its_fork_count_all_that_was_said(tmp_path: Path) -> None:
+    """The last rows of an answer are missing in one file: the other has its whole output, read in either order."""
+    rows = [_answer("m1", output_tokens=count) for count in (1, 50)]
+    for torn, fork in (("a.jsonl", "b.jsonl"), ("b.jsonl", "a.jsonl")):
+        (tmp_path / torn).write_bytes(rows[0])
+        (tmp_path / fork).write_bytes(rows[0] + rows[1])
+        (exchange,) = Reading([str(tmp_path / torn), str(tmp_path / fork)]).finish().exchanges
+        assert Usage(1, output_tokens=50) == exchange.usage
+
+
 def test_agents_get_the_type_that_another_file_launched_them_with() -> None:
     """Also where the subagent's file is read first; an unknown one stays unknown."""
     agent = Trace(
@@ -199,6 +240,76 @@ def test_nothing_readable_at_all_is_an_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(TraceFormatError) as caught:
         Reading([str(tmp_path / name)]).finish()
     assert (2, True, True) == (caught.value.exit_code, name in caught.value.message, caught.value.hint.endswith("."))
+
+
+@pytest.mark.parametrize(
+    ("data", "what", "then"),
+    [
+        (b'{"scrimp_export":2}\n{"a":1}\n', "this is an export of format 2", "Read it with a newer scrimp."),
+        (b'{"scrimp_export":1}\n{"a":1}\n{"a":2}\n', "and 1 more like it", "No request is left in it, so check"),
+        (b'{\n "resourceSpans": [\n  {\n', "this JSON document is cut off", "Have it written anew"),
+        (gzip.compress(_answer("m1"))[:-60], "this gzip file is cut short", "No request is left in it, so check"),
+        (_answer("m1", input_tokens=10**18), "beyond 1,000,000,000 tokens", "No request is left in it, so check"),
+    ],
+)
+def test_a_file_of_which_nothing_can_be_used_is_an_error(tmp_path: Path, data: bytes, what: str, then: str) -> None:
+    """Though its kind is known: a bill of nothing would look like an answer."""
+    (tmp_path / "x.jsonl").write_bytes(data)
+    with pytest.raises(TraceFormatError) as caught:
+        Reading([str(tmp_path)]).finish()
+    assert (True, True) == (what in caught.value.message, caught.value.hint.startswith(then))
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
+    """It is told, and what lies beside it is used."""
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + _answer("m1"))
+    recording = Reading([str(tmp_path)]).finish()
+    assert (["m1"], ["this is no regular file"]) == (
+        [each.exchange_id for each in recording.exchanges],
+        [each.what for each in recording.problems],
+    )
+
+
+def test_a_first_line_without_end_is_not_searched_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the readers are shown of it is limited; the limit is played down, to keep the test small."""
+    seen: list[int] = []
+
+    def sniff(head: bytes) -> bool:
+        seen.append(len(head))
+        return False
+
+    monkeypatch.setattr(discover, "FIRST_LINE_BYTES_MAX", 100_000)
+    monkeypatch.setattr(ledger_export, "sniff", sniff)
+    assert reader_of(b"x" * 200_000) is None
+    assert [100_000] == seen
+
+
+def test_a_file_too_large_for_the_memory_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are still read. The lack of memory is played."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jsonl").write_bytes(_answer(name))
+
+    def load(path: str) -> tuple[bytes, list[Problem]]:
+        if path.endswith("a.jsonl"):
+            raise MemoryError
+        return files.load(path)
+
+    monkeypatch.setattr(discover, "load", load)
+    recording = Reading([str(tmp_path)]).finish()
+    assert (["b"], ["this file does not fit into the memory"]) == (
+        [each.exchange_id for each in recording.exchanges],
+        [each.what for each in recording.problems],
+    )
+
+
+def test_answers_without_any_id_are_each_counted(tmp_path: Path) -> None:
+    """In one file and across files: nothing says that they are the same."""
+    row = json.loads(_answer("m1"))
+    del row["uuid"], row["message"]["id"]
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text(f"{json.dumps(row)}\n" * 3, encoding="utf-8")
+    assert 6 == len({each.exchange_id for each in Reading([str(tmp_path)]).finish().exchanges})
 
 
 def test_a_session_without_answers_is_read(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scrimp.core.belief.exchange import Exchange
-from scrimp.core.wire.usage import Usage, UsageLine
+from scrimp.core.wire.usage import TOKENS_MAX, Usage, UsageLine
 from scrimp.replay.traces.ledger_export import read, sniff, write
 from scrimp.replay.traces.trace import Source
 
-COUNTS = st.integers(0, 2**40)
+COUNTS = st.integers(0, TOKENS_MAX)
 NAMES = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 USAGES = st.builds(Usage, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
 LINES = st.lists(st.builds(UsageLine, USAGES, NAMES, service_tier=NAMES, speed=NAMES), max_size=3).map(tuple)
@@ -55,9 +55,15 @@ def test_a_newer_format_is_not_guessed_at() -> None:
 
 
 def test_bad_lines_cost_only_themselves() -> None:
-    """A torn line, another object and negative counts are told with their lines."""
+    """A torn line, another object, counts and costs that cannot be, and a time that is none are told."""
     good = Exchange(exchange_id="a", opened_at_ms=1, source="gateway", usage=Usage(1))
     minus = msgspec.structs.replace(good, usage=Usage(-1))
-    lines = [*write([good, minus, good]), b'{"exchange_id":1}\n', b'{"exchange_id":']
+    huge = msgspec.structs.replace(good, usage=Usage(10**18))
+    dear = msgspec.structs.replace(good, cost_nano_usd=10**18)
+    refund = msgspec.structs.replace(good, cost_nano_usd=-1)
+    hidden = msgspec.structs.replace(good, usage_lines=(UsageLine(Usage(2), "m"), UsageLine(Usage(-1), "m")))
+    late = msgspec.structs.replace(good, opened_at_ms=2**62)
+    lines = [*write([good, minus, good, hidden, late, huge, dear, refund]), b'{"exchange_id":1}\n', b'{"exchange_id":']
     trace = read(Source("f", b"".join(lines)))
-    assert ([good, good], {3, 5, 6}) == (trace.exchanges, {problem.line for problem in trace.problems})
+    assert [good, good] == trace.exchanges
+    assert {(3, 3), (6, 1), (8, 2), (10, 1), (11, 1)} == {(problem.line, problem.count) for problem in trace.problems}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from scrimp.core.belief.exchange import Exchange
 from scrimp.core.wire.usage import Usage
 from scrimp.replay.traces.otel import read, sniff
 from scrimp.replay.traces.trace import Source, Trace
+from scrimp.telemetry import ATTRIBUTES
 
 START_NS = 1_795_600_800_000_000_000
 BASE: dict[str, Any] = {
@@ -68,6 +70,84 @@ def test_the_input_count_is_the_whole_prompt(write: str) -> None:
         "gen_ai.usage.reasoning.output_tokens": 3,
     }
     assert Usage(10, 60, 20, 10, 7, 3) == _one(BASE | more).usage
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected", "complete"),
+    [
+        ({"input_tokens": 5, "output_tokens": 7}, Usage(5, output_tokens=7), True),
+        ({"output_tokens": 7}, Usage(output_tokens=7), False),
+        ({"input_tokens": 5}, Usage(5), False),
+        ({"output_tokens": 7, "cache_read.input_tokens": 60}, Usage(0, 60, output_tokens=7), False),
+        ({"cache_read.input_tokens": 60}, Usage(0, 60), False),
+        ({}, None, False),
+    ],
+)
+def test_a_count_that_is_unknown_is_not_zero(counts: dict[str, Any], expected: Usage | None, complete: bool) -> None:
+    """One side alone is a lower bound, no count at all is no usage, and nothing is complained about."""
+    attributes = {"gen_ai.operation.name": "chat"} | {f"gen_ai.usage.{name}": count for name, count in counts.items()}
+    trace = _read(_flat(attributes))
+    assert [(expected, complete)] == [(each.usage, each.usage_complete) for each in trace.exchanges]
+    assert [] == trace.problems
+
+
+def test_the_write_of_an_hour_alone_is_a_write() -> None:
+    """It is a part of what was written also where the whole is not stated: not uncached input."""
+    more = {"gen_ai.usage.input_tokens": 5_000, "anthropic.usage.cache_creation.ephemeral_1h_input_tokens": 4_000}
+    assert Usage(1_000, 0, 0, 4_000, 7) == _one(BASE | more).usage
+
+
+@pytest.mark.parametrize(
+    ("start", "at_ms"),
+    [
+        ("2026-11-25T10:00:00", START_NS // 1_000_000),
+        ("2026-11-25T10:00:00Z", START_NS // 1_000_000),
+        ("2026-11-25T12:00:00+02:00", START_NS // 1_000_000),
+        (START_NS, START_NS // 1_000_000),
+        (str(START_NS), START_NS // 1_000_000),
+    ],
+)
+def test_times_without_a_zone_are_utc(start: Any, at_ms: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the report is made."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert [at_ms] == [each.opened_at_ms for each in _read(_flat(BASE, start_time=start)).exchanges]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("start", [10**30, -1, "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", 0.5, [1]])
+def test_a_time_without_a_day_is_no_time(start: Any) -> None:
+    """It could not be reported by day."""
+    trace = _read(_flat(BASE, start_time=start))
+    assert ([], ["this span has no readable start time"]) == (trace.exchanges, [each.what for each in trace.problems])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "after_ms"), [(0.25, 250), (3, 3_000), (0, 0), (-1, None), (True, None), ("1", None), (1e300, None)]
+)
+def test_when_the_first_token_came(seconds: Any, after_ms: int | None) -> None:
+    """Seconds from the start; what cannot be a wait is unknown."""
+    (exchange,) = _read(_flat(BASE | {"gen_ai.response.time_to_first_chunk": seconds})).exchanges
+    expected = None if after_ms is None else exchange.opened_at_ms + after_ms
+    assert expected == exchange.first_token_at_ms
+
+
+@pytest.mark.parametrize(("name", "spelling"), [(name, each) for name, all_ in ATTRIBUTES.items() for each in all_])
+def test_every_spelling_of_the_table_is_read(name: str, spelling: str) -> None:
+    """A row that changes no exchange would be a promise that nobody keeps."""
+    values: dict[str, Any] = {
+        "stop_reasons": ["x"],
+        "operation": "text_completion",
+        "first_token_seconds": 2,
+        "cache_write_1h_input_tokens": 2,
+    }
+    value = values.get(name, 3 if name.endswith("tokens") or name == "http_status" else "x")
+    attributes = {key: each for key, each in BASE.items() if key not in ATTRIBUTES[name]}
+    plain, told = (_read(_flat(each)).exchanges for each in (attributes, attributes | {spelling: value}))
+    assert plain != told
 
 
 def test_an_input_count_below_its_parts_is_the_uncached_part() -> None:
@@ -160,6 +240,52 @@ def test_otlp_line_by_line_and_pretty_printed() -> None:
     assert sniff(pretty)
 
 
+def test_an_array_of_spans_is_read() -> None:
+    """On one line or on many, of flat spans or of envelopes."""
+    spans = [json.loads(_flat(BASE, context={"span_id": name})) for name in "ab"]
+    for document in (spans, [json.loads(_otlp(BASE, BASE))]):
+        for indent in (None, 2):
+            data = json.dumps(document, indent=indent).encode()
+            assert (2, [], True) == (len((trace := _read(data)).exchanges), trace.problems, sniff(data))
+
+
+@pytest.mark.parametrize("indent", [1, 2, 8])
+def test_a_document_cut_short_is_one_problem(indent: int) -> None:
+    """Its lines are pieces of one document, not 65 lines that were skipped."""
+    data = json.dumps(json.loads(_otlp(BASE, BASE)), indent=indent).encode()
+    for end in (len(data) // 2, len(data) - 2):
+        trace = _read(data[:end])
+        said = ["f line 1: this JSON document is cut off or damaged; have it written anew, nothing of it can be used."]
+        assert ([], said) == (trace.exchanges, list(map(str, trace.problems)))
+
+
+def test_an_unknown_operation_is_told() -> None:
+    """A span with usage that is left out would be missing from the bill without a word."""
+    trace = _read(
+        _otlp(BASE | {"gen_ai.operation.name": "messages\x1b"}, BASE | {"gen_ai.operation.name": "embeddings"})
+    )
+    assert ([], 1) == (trace.exchanges, len(trace.problems))
+    assert "operation, messages\\x1b, is none that is known as one request to a model" in trace.problems[0].what
+
+
+def test_an_id_is_unique_within_its_trace_only() -> None:
+    """So both ids name a span."""
+    data = b"".join(_flat(BASE, context={"span_id": "s", "trace_id": name}) for name in "ab")
+    assert ["a-s", "b-s"] == [each.exchange_id for each in _read(data).exchanges]
+
+
+def test_two_instrumentations_of_one_request_are_one_exchange() -> None:
+    """A framework's span around the client library's, in OTLP's spelling and in that of flat spans."""
+    inner = BASE | {"gen_ai.response.id": "msg_1"}
+    flat = _flat(BASE, context={"trace_id": "t", "span_id": "out"}) + _flat(
+        inner, context={"trace_id": "t", "span_id": "in"}, parent_id="out"
+    )
+    otlp = json.loads(_otlp(BASE, inner))
+    otlp["resourceSpans"][0]["scopeSpans"][0]["spans"][1]["parentSpanId"] = f"{0:016x}"
+    for data in (flat, json.dumps(otlp).encode()):
+        assert ["msg_1"] == [each.exchange_id for each in _read(data).exchanges]
+
+
 def test_spans_without_an_id_are_all_kept() -> None:
     """They get ids that differ."""
     data = _flat(BASE, context=None) * 3
@@ -172,18 +298,39 @@ def test_bad_spans_cost_only_themselves() -> None:
         _flat(BASE),
         _flat(BASE, start_time="soon"),
         _flat(BASE | {"gen_ai.usage.output_tokens": -1}),
+        _flat(BASE | {"anthropic.usage.compaction.output_tokens": -1}),
+        _flat(BASE | {"gen_ai.usage.cache_write.input_tokens": -1}),
         b'{"a":1}\n',
         b'{"att',
     ]
     trace = _read(b"".join(lines))
-    assert (1, {2, 3, 4, 5}) == (len(trace.exchanges), {problem.line for problem in trace.problems})
+    said = {(problem.line, problem.count) for problem in trace.problems}
+    assert (1, {(2, 1), (3, 3), (6, 1), (7, 1)}) == (len(trace.exchanges), said)
 
 
-@pytest.mark.parametrize("wrong", ["many", None, [1], {"x": 1}, 1.5, True, "1e400", 10**30])
+@pytest.mark.parametrize("wrong", ["many", None, [1], {"x": 1}, 5.7, "5.7", True, "1e400", 10**30])
 def test_counts_of_other_types_are_not_counts(wrong: Any) -> None:
-    """Nothing raises, whatever stands where a number belongs."""
+    """Whatever stands where a whole number belongs is unknown, and is not cut down to one."""
     trace = _read(_flat(BASE | {"gen_ai.usage.cache_read.input_tokens": wrong}))
-    assert 1 == len(trace.exchanges)
+    assert [Usage(100, output_tokens=7)] == [each.usage for each in trace.exchanges]
+
+
+@pytest.mark.parametrize("wrong", ["1e3", 5.7, 10**18, "many"])
+@pytest.mark.parametrize("name", ["input_tokens", "output_tokens", "cache_read.input_tokens"])
+def test_a_count_that_cannot_be_one_is_told(name: str, wrong: Any) -> None:
+    """It is unknown, so the exchange is a lower bound; it is not called negative, and not billed."""
+    trace = _read(_flat(BASE | {f"gen_ai.usage.{name}": wrong}))
+    assert [False] == [each.usage_complete for each in trace.exchanges]
+    (problem,) = trace.problems
+    assert "a count of this span is no whole number up to 1,000,000,000" == problem.what
+    assert "it is taken as unknown, so the true cost is higher" == problem.then
+
+
+@pytest.mark.parametrize("right", [60, "60", 60.0])
+def test_whole_numbers_may_be_written_in_three_ways(right: Any) -> None:
+    """OTLP writes 64-bit integers as strings, some writers as floats."""
+    (exchange,) = _read(_flat(BASE | {"gen_ai.usage.cache_read.input_tokens": right})).exchanges
+    assert Usage(40, 60, output_tokens=7) == exchange.usage
 
 
 @given(

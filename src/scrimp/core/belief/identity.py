@@ -12,9 +12,9 @@ from hashlib import blake2b
 
 import msgspec
 
+from scrimp.core.wire.labels import clip
+
 _PRINCIPAL_BYTES = 12
-#: Header values longer than this are cut before they are stored as labels.
-LABEL_CHARS_MAX = 200
 _OLD_USER_ID = re.compile(r"_session_([0-9a-fA-F-]{8,64})$")
 _PRODUCT = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.+-]+)?(?: \d[\w.]*)?")
 
@@ -64,13 +64,13 @@ def _read_user_id(user_id: str | None) -> _UserId:
 def client_of(user_agent: str | None) -> str | None:
     """Return the product of a User-Agent with its version: "claude-cli/2.1.330", "Anthropic/Python 2.12.0"."""
     found = _PRODUCT.match(user_agent or "")
-    return found.group()[:LABEL_CHARS_MAX] if found else None
+    return clip(found.group()) if found else None
 
 
 def _request_class(headers: Mapping[str, str], agent_id: str | None) -> str | None:
     stated = headers.get("x-claude-code-request-class")
     if stated:
-        return stated[:LABEL_CHARS_MAX]
+        return clip(stated)
     if agent_id:
         return "subagent"
     return "main" if "x-claude-code-session-id" in headers else None
@@ -80,11 +80,11 @@ def identify(headers: Mapping[str, str], user_id: str | None) -> Identity:
     """Read who sent a request from its headers (lower-case names) and its `metadata.user_id`."""
 
     def label(name: str) -> str | None:
-        return headers[name][:LABEL_CHARS_MAX] if headers.get(name) else None
+        return clip(headers.get(name)) or None
 
     agent_id = label("x-claude-code-agent-id")
     user = _read_user_id(user_id)
-    session_id = label("scrimp-session") or label("x-claude-code-session-id") or user.session_id
+    session_id = label("scrimp-session") or label("x-claude-code-session-id") or clip(user.session_id)
     return Identity(
         principal=principal_of(headers),
         session_id=session_id,
@@ -95,5 +95,5 @@ def identify(headers: Mapping[str, str], user_id: str | None) -> Identity:
         prompt_id=label("x-claude-code-prompt-id"),
         client=client_of(headers.get("user-agent")),
         task_tag=label("scrimp-task"),
-        tenant=user.tenant or user.team,
+        tenant=clip(user.tenant or user.team),
     )

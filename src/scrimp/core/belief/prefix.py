@@ -18,6 +18,8 @@ from scrimp.core.wire.blocks import Block, Tier, Ttl
 from scrimp.core.wire.models import traits
 from scrimp.core.wire.request import Request
 
+#: Breakpoints that a request may have, the automatic one included (API docs, prompt caching).
+MARKS_MAX = 4
 _DIGEST_BYTES = 16
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 #: Runs of these count as one look-back position (newer rule; see `CacheRules.tool_runs_count_once`).
@@ -103,13 +105,16 @@ def tool_runs(blocks: Sequence[Block]) -> tuple[int, ...]:
 
 
 def find_marks(request: Request, blocks: Sequence[Block]) -> tuple[Mark, ...]:
-    """Return the client's own breakpoints, the automatic one included (API docs, automatic caching)."""
+    """Return the client's own breakpoints, the automatic one included (API docs, automatic caching).
+
+    A request with more than the API allows is refused, so nothing of it will be cached.
+    """
     marks = [Mark(i, block.ttl) for i, block in enumerate(blocks) if block.ttl is not None]
     if request.automatic_ttl is not None:
         last = next((i for i in reversed(range(len(blocks))) if blocks[i].markable), None)
         if last is not None and all(mark.index != last for mark in marks):
             marks.append(Mark(last, request.automatic_ttl))
-    return tuple(sorted(marks, key=lambda mark: mark.index))
+    return tuple(sorted(marks, key=lambda mark: mark.index)) if len(marks) <= MARKS_MAX else ()
 
 
 def read_prompt(request: Request, block_tokens: Sequence[int], tail_tokens: int = 0) -> Prompt:

@@ -89,11 +89,10 @@ def session_of(belief: Belief, request: Request, stated: str | None, fresh: str)
     """Name the session of a request: the one it states, else the one whose messages it extends, else `fresh`."""
     if stated:
         return stated
-    for trail in trails(request):
-        for digest in reversed(trail):
-            if digest in belief.tails:
-                return belief.tails[digest]
-    return fresh
+    whole, messages_alone = trails(request)
+    # Equal opening words under another system prompt are another conversation; only going on makes them one.
+    candidates = (*reversed(whole), *reversed(messages_alone[:-1]))
+    return next((belief.tails[digest] for digest in candidates if digest in belief.tails), fresh)
 
 
 def tails_of(request: Request) -> tuple[bytes, ...]:

@@ -19,6 +19,9 @@ Ttl = Literal["5m", "1h"]
 #: Kinds that cannot carry a mark (API docs, prompt caching: what can be cached).
 UNMARKABLE = frozenset({"thinking", "redacted_thinking"})
 
+#: How deep blocks may stand inside a block: a tool_result holds text, images, documents.
+NESTED_DEPTH_MAX = 2
+
 _DIGEST_BYTES = 16
 
 
@@ -62,6 +65,7 @@ class BlockHead(msgspec.Struct, frozen=True):
     type: str = "unknown"
     text: msgspec.Raw = msgspec.Raw()
     content: msgspec.Raw = msgspec.Raw()
+    input: msgspec.Raw = msgspec.Raw()
     name: str | None = None
     cache_control: CacheControl | None = None
     defer_loading: bool = False
@@ -103,18 +107,21 @@ def read_block(tier: Tier, path: str, kind: str, role: str, raw: msgspec.Raw, he
     if kind == "text" and b'"citations"' not in content:
         rendered = b"text:" + _stable_attribution(path, bytes(head.text))
     else:
-        rendered = unmarked(content) if marked else content
+        rendered = _unmarked_block(content, bytes(head.input)) if marked else content
     ttl = _ttl(head) if marked else None
     return Block(tier, path, kind, role, digest_of(role, rendered), raw, len(content), ttl, head.name)
 
 
-def _ttl(head: BlockHead) -> Ttl | None:
-    """Return the lifetime of a mark on a block or on a block inside it; together they act as one (API docs)."""
+def _ttl(head: BlockHead, depth: int = 0) -> Ttl | None:
+    """Return the lifetime of a mark on a block or on a block inside it; together they act as one (API docs).
+
+    The API nests blocks once; deeper ones are no blocks.
+    """
     if head.cache_control is not None:
         return head.cache_control.ttl
-    if bytes(head.content)[:1] != b"[":
+    if depth == NESTED_DEPTH_MAX or bytes(head.content)[:1] != b"[":
         return None
-    inner = (_ttl(block_head(raw)) for raw in _READ_LIST.decode(head.content))
+    inner = (_ttl(block_head(raw), depth + 1) for raw in _READ_LIST.decode(head.content))
     return next((ttl for ttl in inner if ttl is not None), None)
 
 
@@ -123,6 +130,12 @@ def _stable_attribution(path: str, text: bytes) -> bytes:
     if path.startswith("system") and text.startswith(_ATTRIBUTION):
         return _VOLATILE_ATTRIBUTION.sub(b"", text)
     return text
+
+
+def _unmarked_block(content: bytes, given: bytes) -> bytes:
+    """Return a block's JSON without its marks; what a model wrote as a tool's input is content to the last member."""
+    before, found, after = content.partition(given) if given else (content, b"", b"")
+    return unmarked(before) + found + unmarked(after)
 
 
 def unmarked(content: bytes) -> bytes:
@@ -142,6 +155,6 @@ def block_text(block: Block) -> str:
     raw = bytes(block.raw)
     try:
         text = msgspec.json.decode(raw if raw[:1] == b'"' else _READ_BLOCK.decode(raw).text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
     return text if isinstance(text, str) else ""

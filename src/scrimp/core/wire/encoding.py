@@ -9,8 +9,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from functools import reduce
+from typing import Any
 
 Decode = Callable[[bytes], bytes]
+
+#: What one chunk may decode to; an answer's chunks are far smaller, and one that is not stops the metering.
+PIECE_BYTES_MAX = 16 * 1024 * 1024
+_ZLIB_HEADER_BYTES = 2
 
 
 class CodingError(ValueError):
@@ -21,58 +26,81 @@ def _identity(chunk: bytes) -> bytes:
     return chunk
 
 
+class _Frames:
+    """Decodes frames that follow each other in one body, each by a decompressor of its own."""
+
+    def __init__(self, make: Callable[[], Any], has_more: Callable[[Any], bool]) -> None:
+        self._make = make
+        self._has_more = has_more
+        self._frame = make()
+
+    def __call__(self, chunk: bytes) -> bytes:
+        out = []
+        while chunk:
+            if self._frame.eof:
+                self._frame = self._make()
+            out.append(self._frame.decompress(chunk, PIECE_BYTES_MAX))
+            if self._has_more(self._frame):
+                raise CodingError(f"a piece decodes to more than {PIECE_BYTES_MAX} bytes")
+            chunk = self._frame.unused_data
+        return b"".join(out)
+
+
+def _zlib_frames(wbits: int) -> Decode:
+    return _Frames(lambda: zlib.decompressobj(wbits), lambda frame: bool(frame.unconsumed_tail))
+
+
 def _gzip() -> Decode:
     # 32 + MAX_WBITS recognises gzip and zlib headers alike.
-    return zlib.decompressobj(32 + zlib.MAX_WBITS).decompress
+    return _zlib_frames(32 + zlib.MAX_WBITS)
 
 
-def _deflate() -> Decode:
-    wrapped, raw = zlib.decompressobj(), zlib.decompressobj(-zlib.MAX_WBITS)
-    chosen: list[Decode] = []
+class _Deflate:
+    """Servers disagree on whether "deflate" has a zlib header; the first two bytes tell (RFC 1950 section 2.2)."""
 
-    def decode(chunk: bytes) -> bytes:
-        """Servers disagree on whether "deflate" has a zlib header; the first chunk tells."""
-        if chosen:
-            return chosen[0](chunk)
-        try:
-            out = wrapped.decompress(chunk)
-            chosen.append(wrapped.decompress)
-        except zlib.error:
-            out = raw.decompress(chunk)
-            chosen.append(raw.decompress)
-        return out
+    def __init__(self) -> None:
+        self._head = b""
+        self._decode: Decode | None = None
 
-    return decode
+    def __call__(self, chunk: bytes) -> bytes:
+        if self._decode is None:
+            self._head += chunk
+            if len(self._head) < _ZLIB_HEADER_BYTES:
+                return b""
+            chunk = self._head
+            wrapped = chunk[0] & 0x0F == zlib.DEFLATED and int.from_bytes(chunk[:2], "big") % 31 == 0
+            self._decode = _zlib_frames(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+        return self._decode(chunk)
 
 
 def _brotli() -> Decode:
     import brotli  # noqa: PLC0415 - loaded only when a body is coded so
 
-    process: Decode = brotli.Decompressor().process
-    return process
+    decompressor = brotli.Decompressor()
+
+    def decode(chunk: bytes) -> bytes:
+        out: bytes = decompressor.process(chunk, output_buffer_limit=PIECE_BYTES_MAX)
+        if len(out) >= PIECE_BYTES_MAX:
+            raise CodingError(f"a piece decodes to more than {PIECE_BYTES_MAX} bytes")
+        return out
+
+    return decode
 
 
 def _zstd() -> Decode:
     try:
-        from compression.zstd import ZstdDecompressor  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415 - loaded only when a body is coded so
+        from compression.zstd import (  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415 - loaded only when a body is coded so
+            ZstdDecompressor,
+        )
     except ImportError:
         from backports.zstd import ZstdDecompressor  # noqa: PLC0415 - loaded only when a body is coded so
-    frames = [ZstdDecompressor()]
-
-    def decode(chunk: bytes) -> bytes:
-        out = frames[0].decompress(chunk)
-        while frames[0].eof and (rest := frames[0].unused_data):
-            frames[0] = ZstdDecompressor()
-            out += frames[0].decompress(rest)
-        return bytes(out)
-
-    return decode
+    return _Frames(ZstdDecompressor, lambda frame: not frame.eof and not frame.needs_input)
 
 
 _CODINGS: dict[str, Callable[[], Decode]] = {
     "gzip": _gzip,
     "x-gzip": _gzip,
-    "deflate": _deflate,
+    "deflate": _Deflate,
     "br": _brotli,
     "zstd": _zstd,
 }

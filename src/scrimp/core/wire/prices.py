@@ -31,7 +31,6 @@ Lane = Literal["standard", "batch", "fast"]
 LongPromptScope = Literal["line", "exchange"]
 
 STANDARD = "standard"
-BATCH = "batch"
 
 _EPOCH = date(1970, 1, 1)
 _ARN = re.compile(r"^arn:[a-z-]+:bedrock:[^/]*/")
@@ -39,6 +38,11 @@ _WINDOW_SUFFIX = "[1m]"
 _VERSION_DOT = re.compile(r"(?<=\d)\.(?=\d)")
 #: What a spelling may add to a model's id: a snapshot's date, "latest", and Bedrock's or Vertex's version.
 _SNAPSHOT = re.compile(r"(?:[-@](?:\d{8}|latest|default)|-v\d+(?::[\w:]+)?)+$")
+
+
+def nano_usd(pico_usd: int) -> int:
+    """Round half up to whole nano-USD, as a bill does once for each exchange."""
+    return (pico_usd + PICO_USD_PER_NANO_USD // 2) // PICO_USD_PER_NANO_USD
 
 
 class RateCard(msgspec.Struct, frozen=True, gc=False):
@@ -186,22 +190,24 @@ class PriceBook(msgspec.Struct, frozen=True):
         """Return the prices of a model under any spelling of its id, None if the model is unknown."""
         return self._spelled(model)[0]
 
-    def card(
-        self,
-        model: str | None,
-        at_ms: int,
-        *,
-        total_input_tokens: int,
-        batch: bool = False,
-        speed: str | None = None,
-        inference_geo: str | None = None,
-    ) -> RateCard | None:
-        """Return the rates of a request, geography included; None if any of its parts has no known price.
+    def line_card(self, line: UsageLine, at_ms: int, length: int) -> RateCard | None:
+        """Return the rates that a billing line is billed at, geography included; None if they are not known.
 
-        `total_input_tokens` is the whole prompt, however its parts are billed. `at_ms` is in milliseconds since the
-        epoch.
+        `at_ms` is when the exchange was opened, in milliseconds since the epoch. `length` is the prompt's length in
+        tokens that selects the band (see `with_lengths`).
         """
-        return self._card(model, at_ms, total_input_tokens, BATCH if batch else None, speed, inference_geo)
+        prices, implied = self._spelled(line.model)
+        lane = self.data.lanes.get(f"{line.service_tier or STANDARD}/{line.speed or STANDARD}")
+        if prices is None or lane is None:
+            return None
+        entry = prices.entry(at_ms)
+        rates = entry.rates(lane, length)
+        geo, neutral = line.inference_geo, self.data.neutral_geographies
+        geography = implied if (geo or "") in neutral else geo
+        if rates is None or not geography or geography in neutral:
+            return rates
+        factor = entry.geography.get(geography)
+        return None if factor is None else rates.times(factor)
 
     def cost_nano_usd(self, lines: Iterable[UsageLine], at_ms: int) -> int | None:
         """Return the bill of one exchange in nano-USD, rounded half up once; None if any part has no known price.
@@ -213,14 +219,14 @@ class PriceBook(msgspec.Struct, frozen=True):
         known = [cost for cost in costs if cost is not None]
         if not lines or len(known) < len(lines):
             return None
-        return (sum(known) + PICO_USD_PER_NANO_USD // 2) // PICO_USD_PER_NANO_USD
+        return nano_usd(sum(known))
 
     def unpriced(self, lines: Iterable[UsageLine], at_ms: int) -> tuple[str, ...]:
         """Name, once each and in order, what has no known price, for a caller to warn about."""
         missing = [
             self._name(line)
             for line, length in self.with_lengths(tuple(lines))
-            if self._line_pico_usd(line, at_ms, length) is None
+            if self.line_card(line, at_ms, length) is None
         ]
         return tuple(dict.fromkeys(missing))
 
@@ -239,26 +245,11 @@ class PriceBook(msgspec.Struct, frozen=True):
         whole = sum(length for line, length in own if line.kind not in BILLED_ON_TOP)
         return [(line, length if line.kind in BILLED_ON_TOP else whole) for line, length in own]
 
-    def _line_pico_usd(self, line: UsageLine, at_ms: int, total_input_tokens: int) -> int | None:
-        card = self._card(line.model, at_ms, total_input_tokens, line.service_tier, line.speed, line.inference_geo)
+    def _line_pico_usd(self, line: UsageLine, at_ms: int, length: int) -> int | None:
+        card = self.line_card(line, at_ms, length)
         if card is None:
             return None
         return card.cost_pico_usd(line.usage) + line.usage.web_search_requests * self.web_search_pico_usd
-
-    def _card(
-        self, model: str | None, at_ms: int, length: int, tier: str | None, speed: str | None, geo: str | None
-    ) -> RateCard | None:
-        prices, implied = self._spelled(model)
-        lane = self.data.lanes.get(f"{tier or STANDARD}/{speed or STANDARD}")
-        if prices is None or lane is None:
-            return None
-        entry = prices.entry(at_ms)
-        rates = entry.rates(lane, length)
-        geography = implied if (geo or "") in self.data.neutral_geographies else geo
-        if rates is None or not geography or geography in self.data.neutral_geographies:
-            return rates
-        factor = entry.geography.get(geography)
-        return None if factor is None else rates.times(factor)
 
     def _spelled(self, model: str | None) -> tuple[ModelPrices | None, str]:
         """Return a model's prices and the geography that its spelling implies."""

@@ -25,7 +25,7 @@ from scrimp.core.wire.blocks import (
     unmarked,
 )
 from scrimp.core.wire.cachekey import key_settings, read_settings, thinking_turns
-from scrimp.core.wire.surrogates import without_half_surrogates
+from scrimp.core.wire.surrogates import decode_mended
 
 #: Tool kinds by prefix that are rendered into the system tier (API docs, what invalidates the cache).
 _WEB_TOOLS = ("web_search_", "web_fetch_")
@@ -96,20 +96,12 @@ _READ_MESSAGE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TOOL_NAME = re.compile(rb'"tool_name"\s*:\s*"([^"]+)"')
 
 
-def _decode_head(body: bytes) -> _Head:
-    try:
-        return _READ_HEAD.decode(body)
-    except msgspec.DecodeError:
-        mended = without_half_surrogates(body)
-        if mended == body:
-            raise
-        return _READ_HEAD.decode(mended)
-
-
 def parse(body: bytes) -> Request:
     """Read a request body. Raises `RequestUnreadable` for anything that is not a Messages request."""
     try:
-        return _request(_decode_head(body))
+        if not body.isascii():
+            body.decode()  # undecoded members are not checked otherwise, and JSON is UTF-8 (RFC 8259 section 8.1)
+        return _request(decode_mended(_READ_HEAD, body))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise RequestUnreadable(str(error)) from error
 
@@ -126,7 +118,7 @@ def _request(head: _Head) -> Request:
         user_id=_user_id(head.metadata),
         speed=head.speed,
         inference_geo=head.inference_geo,
-        is_thread=bool(bytes(head.thread)),
+        is_thread=bytes(head.thread) not in {b"", b"null"},
         output_format=config.get("format") is not None,
         thinking_turns=thinking_turns(read_settings(head.context_management)),
         settings=key_settings(

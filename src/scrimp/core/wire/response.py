@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from scrimp.core.wire.encoding import CodingError, decoder
+from scrimp.core.wire.labels import clip
 from scrimp.core.wire.sse import SseDecoder, SseEvent
 from scrimp.core.wire.usage import ApiUsage, Metered, meter, read_usage
 
@@ -62,7 +63,7 @@ class Answer(msgspec.Struct, frozen=True):
 _READ_MESSAGE = msgspec.json.Decoder(ApiMessage)
 _READ_EVENT = msgspec.json.Decoder(_StreamEvent)
 #: Events whose data is read; content deltas and pings pass unread.
-_READ_NAMES = frozenset({b"message_start", b"message_delta", b"message_stop", b"error"})
+_READ_NAMES = frozenset({b"message_start", b"message_delta", b"error"})
 
 
 def _usage(raw: msgspec.Raw) -> ApiUsage | None:
@@ -81,22 +82,37 @@ def _read_event(data: bytes) -> _StreamEvent:
         return _StreamEvent()
 
 
+def _started(message: ApiMessage) -> Answer:
+    return Answer(clip(message.id), clip(message.model), clip(message.stop_reason), None, _usage(message.usage))
+
+
+def _moved(answer: Answer, read: _StreamEvent) -> Answer:
+    """Fold a `message_delta`: its counts are cumulative, and final once it says why the model stopped."""
+    stop = clip(read.delta.stop_reason if read.delta else None) or answer.stop_reason
+    later = _usage(read.usage)
+    merged = answer.usage.merge(later) if answer.usage and later else later or answer.usage
+    final = stop is not None and later is not None and merged is not None and merged.is_complete
+    return msgspec.structs.replace(
+        answer, stop_reason=stop, usage=merged, usage_complete=answer.usage_complete or final
+    )
+
+
 def apply_event(answer: Answer, event: SseEvent) -> Answer:
     """Fold one stream event into what is known of the answer."""
     if event.name not in _READ_NAMES:
         return answer
     read = _read_event(event.data)
     if event.name == b"message_start":
-        message = read.message or ApiMessage()
-        return Answer(message.id, message.model, message.stop_reason, None, _usage(message.usage))
+        return _started(read.message or ApiMessage())
     if event.name == b"message_delta":
-        stop = (read.delta.stop_reason if read.delta else None) or answer.stop_reason
-        later = _usage(read.usage)
-        merged = answer.usage.merge(later) if answer.usage and later else later or answer.usage
-        return msgspec.structs.replace(answer, stop_reason=stop, usage=merged, usage_complete=later is not None)
+        return _moved(answer, read)
     if event.name == b"error":
-        return msgspec.structs.replace(answer, error_type=read.error.type if read.error else "unknown")
+        return msgspec.structs.replace(answer, error_type=_type_of(read.error))
     return answer
+
+
+def _type_of(error: ApiError | None) -> str:
+    return clip(error.type if error else None) or "unknown"
 
 
 def read_json(body: bytes) -> Answer:
@@ -106,13 +122,16 @@ def read_json(body: bytes) -> Answer:
     except (msgspec.DecodeError, RecursionError):
         return Answer()
     if message.error is not None:
-        return Answer(error_type=message.error.type)
-    usage = _usage(message.usage)
-    return Answer(message.id, message.model, message.stop_reason, None, usage, usage_complete=usage is not None)
+        return Answer(error_type=_type_of(message.error))
+    answer = _started(message)
+    return msgspec.structs.replace(answer, usage_complete=answer.usage is not None and answer.usage.is_complete)
 
 
 class ResponseMeter:
-    """Fed the raw chunks of one response, in order; `answer()` says what it held so far."""
+    """Fed the raw chunks of one response, in order; `answer()` says what it held so far.
+
+    `first_token_seen` turns True with the first part of an answer; of an error it means nothing.
+    """
 
     def __init__(self, content_type: str | None, content_encoding: str | None) -> None:
         self._is_stream = (content_type or "").lower().startswith("text/event-stream")
@@ -120,6 +139,7 @@ class ResponseMeter:
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._streamed = Answer()
+        self._whole: Answer | None = None
         self.first_token_seen = False
         try:
             self._decode = decoder(content_encoding)
@@ -138,7 +158,7 @@ class ResponseMeter:
             return
         if self._is_stream:
             self._feed_stream(plain)
-        else:
+        elif plain:
             self._feed_json(plain)
 
     def _feed_stream(self, plain: bytes) -> None:
@@ -149,6 +169,7 @@ class ResponseMeter:
 
     def _feed_json(self, plain: bytes) -> None:
         self.first_token_seen = True
+        self._whole = None
         self._body_bytes += len(plain)
         if self._body_bytes > JSON_BYTES_MAX:
             self._readable, self._body = False, []
@@ -157,4 +178,8 @@ class ResponseMeter:
 
     def answer(self) -> Answer:
         """Return what is known now; after the last chunk this is all there is."""
-        return self._streamed if self._is_stream else read_json(b"".join(self._body))
+        if self._is_stream:
+            return self._streamed
+        if self._whole is None:
+            self._whole = read_json(b"".join(self._body))
+        return self._whole

@@ -31,6 +31,7 @@ class SseDecoder:
         self._skip_lf = False
         self._name = b""
         self._data: list[bytes] = []
+        self._data_bytes = 0
         self.overflowed = False
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
@@ -66,7 +67,7 @@ class SseDecoder:
         if part:
             self._tail.append(part)
             self._tail_bytes += len(part)
-            self.overflowed = self._tail_bytes > EVENT_BYTES_MAX
+            self.overflowed = self.overflowed or self._tail_bytes > EVENT_BYTES_MAX
 
     def _line(self, line: bytes) -> SseEvent | None:
         if not line:
@@ -75,11 +76,13 @@ class SseDecoder:
         value = value.removeprefix(b" ")
         if field == b"data":
             self._data.append(value)
+            self._data_bytes += len(value)
+            self.overflowed = self.overflowed or self._data_bytes > EVENT_BYTES_MAX
         elif field == b"event":
             self._name = value
         return None
 
     def _dispatch(self) -> SseEvent | None:
         name, data = self._name or b"message", self._data
-        self._name, self._data = b"", []
+        self._name, self._data, self._data_bytes = b"", [], 0
         return SseEvent(name, b"\n".join(data)) if data else None

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import re
+from typing import TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 #: Escapes in JSON text: a backslash, a whole pair of surrogates, or (the group) half of one.
 _ESCAPES = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
+
+
+def decode_mended(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
+    """Decode JSON, and where that fails for half surrogates alone, decode it mended."""
+    try:
+        return decoder.decode(text)
+    except msgspec.DecodeError:
+        mended = without_half_surrogates(text)
+        if mended == text:
+            raise
+        return decoder.decode(mended)
 
 
 def without_half_surrogates(text: bytes) -> bytes:

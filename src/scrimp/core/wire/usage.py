@@ -11,9 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+
+from scrimp.core.wire.labels import clip
+
+#: No answer uses more tokens of a class than this: a larger count is a corrupt one.
+TOKENS_MAX = 10**9
+Count = Annotated[int, msgspec.Meta(ge=0, le=TOKENS_MAX)]
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -36,6 +42,17 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     def cache_write_input_tokens(self) -> int:
         """Tokens written to the cache, under either lifetime."""
         return self.cache_write_5m_input_tokens + self.cache_write_1h_input_tokens
+
+    @property
+    def billed(self) -> tuple[int, int, int, int, int]:
+        """The five classes that are billed by the token."""
+        return (
+            self.uncached_input_tokens,
+            self.cache_read_input_tokens,
+            self.cache_write_5m_input_tokens,
+            self.cache_write_1h_input_tokens,
+            self.output_tokens,
+        )
 
     def __add__(self, other: Usage) -> Usage:
         """Add class by class."""
@@ -79,20 +96,20 @@ class Metered(msgspec.Struct, frozen=True):
 class CacheCreation(msgspec.Struct, frozen=True, gc=False):
     """The API's split of a cache write by lifetime."""
 
-    ephemeral_5m_input_tokens: int | None = None
-    ephemeral_1h_input_tokens: int | None = None
+    ephemeral_5m_input_tokens: Count | None = None
+    ephemeral_1h_input_tokens: Count | None = None
 
 
 class ServerToolUse(msgspec.Struct, frozen=True, gc=False):
     """The API's count of server tools; only web searches carry a fee of their own."""
 
-    web_search_requests: int | None = None
+    web_search_requests: Count | None = None
 
 
 class OutputTokensDetails(msgspec.Struct, frozen=True, gc=False):
     """The API's split of the output count."""
 
-    thinking_tokens: int | None = None
+    thinking_tokens: Count | None = None
 
 
 class ApiIteration(msgspec.Struct, frozen=True):
@@ -100,10 +117,10 @@ class ApiIteration(msgspec.Struct, frozen=True):
 
     type: str = "message"
     model: str | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
     cache_creation: CacheCreation | None = None
     output_tokens_details: OutputTokensDetails | None = None
 
@@ -111,10 +128,10 @@ class ApiIteration(msgspec.Struct, frozen=True):
 class ApiUsage(msgspec.Struct, frozen=True):
     """The API's `usage` block with only the fields that are billed; a missing field is None."""
 
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
     cache_creation: CacheCreation | None = None
     output_tokens_details: OutputTokensDetails | None = None
     server_tool_use: ServerToolUse | None = None
@@ -122,6 +139,18 @@ class ApiUsage(msgspec.Struct, frozen=True):
     speed: str | None = None
     inference_geo: str | None = None
     iterations: tuple[ApiIteration, ...] | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it says anything of what was used: an empty block is no usage, not a usage of zero."""
+        written = self.cache_creation_input_tokens if self.cache_creation is None else self.cache_creation
+        counts = (self.input_tokens, self.output_tokens, self.cache_read_input_tokens, written)
+        return any(count is not None for count in counts)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether both sides of the bill are stated; one alone is a lower bound."""
+        return self.input_tokens is not None and self.output_tokens is not None
 
     def merge(self, later: ApiUsage) -> ApiUsage:
         """Overlay a later `message_delta` usage: absent there means unchanged (API docs, streaming).
@@ -161,48 +190,95 @@ def total(usages: Iterable[Usage]) -> Usage:
     return reduce(add, usages, ZERO)
 
 
-#: Iterations that the top-level totals leave out; every other kind is the executor's own work.
+#: Iterations that the top-level totals leave out (SDK `beta_usage.py`).
 BILLED_ON_TOP = frozenset({"compaction", "advisor_message"})
+#: Iterations that the totals are known to be made of.
+EXECUTOR_KINDS = frozenset({"message", "fallback_message"})
 
 
-def _explain_totals(top: Usage, executor: Sequence[ApiIteration]) -> list[ApiIteration] | None:
-    """Return the executor's iterations if they add up to the top-level totals exactly, else None."""
-    summed = total(map(_classes, executor))
-    same = summed.total_input_tokens == top.total_input_tokens and summed.output_tokens == top.output_tokens
-    return list(executor) if executor and same else None
+def _same_tokens(one: Usage, other: Usage) -> bool:
+    """Whether two usages have the same prompt length and output, however the prompt was billed."""
+    return (one.total_input_tokens, one.output_tokens) == (other.total_input_tokens, other.output_tokens)
+
+
+def _executor(top: Usage, entries: Sequence[ApiIteration]) -> list[tuple[ApiIteration, Usage]]:
+    """Return the executor's iterations with what each used, if they explain the totals exactly; else nothing.
+
+    A single iteration is the totals, which alone may carry the split of a write by lifetime.
+    """
+    used = [(entry, _classes(entry)) for entry in entries]
+    summed = total(usage for _, usage in used)
+    if summed.billed == top.billed:
+        return used
+    if len(used) == 1 and _same_tokens(summed, top):
+        return [(entries[0], top)]
+    return []
+
+
+def _explain(
+    top: Usage, iterations: Sequence[ApiIteration]
+) -> tuple[list[tuple[ApiIteration, Usage]], list[ApiIteration]]:
+    """Split iterations into those that the totals are made of and those that are billed on top of them.
+
+    A kind that we do not know counts among the former if the totals say so, else among the latter: a bill that is
+    too high is seen, one that is too low is not.
+    """
+    on_top = [entry for entry in iterations if entry.type in BILLED_ON_TOP]
+    inside = [entry for entry in iterations if entry.type not in BILLED_ON_TOP]
+    explained = _executor(top, inside)
+    if explained:
+        return explained, on_top
+    known = [entry for entry in inside if entry.type in EXECUTOR_KINDS]
+    explained = _executor(top, known)
+    unknown = [entry for entry in inside if entry.type not in EXECUTOR_KINDS]
+    return explained, [*on_top, *(unknown if explained else ())]
 
 
 def meter(api: ApiUsage, model: str | None) -> Metered:
     """Turn an API usage block of a response served by `model` into billing lines.
 
-    Iterations that add up to the totals become a line each, because a long-prompt band is judged by each
-    iteration's own prompt (Claude Code's cost function); otherwise the totals are one line.
+    Iterations that add up to the totals, class by class, become a line each, because a long-prompt band is judged by
+    each iteration's own prompt (Claude Code's cost function); otherwise the totals are one line. What only the totals
+    say (searches, thinking) stands on the first line.
     """
     searches = (api.server_tool_use.web_search_requests or 0) if api.server_tool_use else 0
     top = _classes(api, searches)
-    iterations = api.iterations
-    if not iterations:  # nearly every answer, and recordings hold many
+    if not api.iterations:  # nearly every answer, and recordings hold many
         return Metered(top, (UsageLine(top, model, "message", api.service_tier, api.speed, api.inference_geo),))
-    executor = _explain_totals(top, [entry for entry in iterations if entry.type not in BILLED_ON_TOP])
-    extra = [entry for entry in iterations if entry.type in BILLED_ON_TOP]
+    explained, on_top = _explain(top, api.iterations)
 
     def line(usage: Usage, kind: str, by: str | None) -> UsageLine:
-        return UsageLine(usage, by or model, kind, api.service_tier, api.speed, api.inference_geo)
+        return UsageLine(usage, clip(by) or model, clip(kind), api.service_tier, api.speed, api.inference_geo)
 
-    if executor is None:
-        lines = [line(top, "message", None)]
-    else:
-        lines = [
-            line(_classes(entry, searches if index == 0 else 0), entry.type, entry.model)
-            for index, entry in enumerate(executor)
-        ]
-    lines += [line(_classes(entry), entry.type, entry.model) for entry in extra]
+    lines = [line(usage, entry.type, entry.model) for entry, usage in explained] or [line(top, "message", None)]
+    first = msgspec.structs.replace(lines[0].usage, thinking_tokens=top.thinking_tokens, web_search_requests=searches)
+    lines[0] = msgspec.structs.replace(lines[0], usage=first)
+    lines[1:] = [msgspec.structs.replace(each, usage=_without_thinking(each.usage)) for each in lines[1:]]
+    lines += [line(_classes(entry), entry.type, entry.model) for entry in on_top]
     return Metered(total(each.usage for each in lines), tuple(lines))
 
 
+def _without_thinking(usage: Usage) -> Usage:
+    return msgspec.structs.replace(usage, thinking_tokens=0) if usage.thinking_tokens else usage
+
+
 def read_usage(raw: Any) -> ApiUsage | None:
-    """Read an already decoded `usage` value; None if it is not one."""
+    """Read an already decoded `usage` value; None if it says nothing of what was used.
+
+    A member of an unexpected type, or a count that cannot be one, is unknown; the others still count.
+    """
     try:
-        return msgspec.convert(raw, ApiUsage)
+        usage = msgspec.convert(raw, ApiUsage)
     except msgspec.ValidationError:
-        return None
+        usage = ApiUsage(**_readable_members(raw)) if isinstance(raw, dict) else ApiUsage()
+    return usage if usage.is_known else None
+
+
+def _readable_members(raw: dict[Any, Any]) -> dict[str, Any]:
+    members = {}
+    for member in msgspec.structs.fields(ApiUsage):
+        try:
+            members[member.name] = msgspec.convert(raw.get(member.name), member.type)
+        except msgspec.ValidationError:
+            members[member.name] = None
+    return members

@@ -1,8 +1,9 @@
 """Reads Claude Code session files: `<project>/<session>.jsonl` and `<session>/subagents/agent-<id>.jsonl`.
 
 One assistant message stands on several rows, each repeating the same usage; it is one exchange, with the largest of
-its output counts (facts on data). It was opened when its `api-request` row says so, else at its parent row's time:
-the tool result or prompt that it answers. Rows that the client made up (`<synthetic>` model, API errors) are none.
+its output counts (facts on data). Where no row states any count, its usage is unknown. It was opened when its
+`api-request` row says so, else at its parent row's time: the tool result or prompt that it answers. Rows that the
+client made up (no model or `<synthetic>`, API errors) are none.
 
 Rows form threads: the main one and one for each subagent, whether in a file of its own or as `isSidechain` rows in the
 session's (older builds, told apart by their chain of parents). A thread carries what names its work (see
@@ -19,16 +20,17 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
+from zlib import adler32, crc32
 
 import msgspec
 
 from scrimp.core.belief.exchange import Exchange
-from scrimp.core.wire.usage import ApiUsage, meter
+from scrimp.core.wire.usage import TOKENS_MAX, ApiUsage, meter
 from scrimp.replay import tasks
 from scrimp.replay.traces import claude_rows
 from scrimp.replay.traces.claude_rows import Message, Row
 from scrimp.replay.traces.lines import Complaints, numbered_lines
-from scrimp.replay.traces.trace import Compaction, Source, Trace, is_countable
+from scrimp.replay.traces.trace import Compaction, Source, Trace
 
 KIND = "claude-code"
 
@@ -43,11 +45,14 @@ _MAIN_THREAD_SOURCE = "repl_main_thread"
 _AGENT_SOURCE = "agent:"
 
 _FOREIGN = "this line is JSON but no row of a Claude Code session"
-_WRONG = "a value of this row has the wrong type"
+_WRONG = f"a value of this row has the wrong type or cannot be, as a count beyond {TOKENS_MAX:,} tokens"
 _NO_TIME = "this answer has no readable time"
-_NEGATIVE = "this answer counts fewer than zero tokens"
 #: Tools whose input names the work to come: a new agent's type (two names, by age of the build) or a skill.
 _TELLING_TOOLS = frozenset({"Agent", "Task", "Skill"})
+#: How much a row says of what was used, below any output count.
+_OTHERS, _NOTHING = -1, -2
+#: What stands for the model in rows that the client made up.
+_NO_MODELS = frozenset({None, "<synthetic>"})
 _READ_KINDS = frozenset({"assistant", "user", "system", "api-request"})
 
 
@@ -65,13 +70,13 @@ class _Thread(msgspec.Struct):
 
 
 class _Draft(msgspec.Struct):
-    """One message while its rows are still coming."""
+    """One message while its rows are still coming; `message` is the one that says most of what was used."""
 
     line: int
     first: Row
     last: Row
     message: Message
-    output_tokens: int
+    known: int
     thread: _Thread
     activity: str | None
     prompt_id: str | None
@@ -134,10 +139,19 @@ def _time_ms(stamp: str | None) -> int | None:
         return None
 
 
-def _digest(prompt: str) -> str:
-    from hashlib import blake2b  # noqa: PLC0415 - slow to import, and only sessions with subagents need it
+def _known_of(usage: ApiUsage | None) -> int:
+    """Return how much a usage says: its output count, `_OTHERS` if it states other counts only, else `_NOTHING`."""
+    if usage is None:
+        return _NOTHING
+    if usage.output_tokens is None:
+        return _OTHERS if usage.is_known else _NOTHING
+    return usage.output_tokens
 
-    return blake2b(prompt.encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+def _digest(prompt: str) -> str:
+    """Tell apart the few prompts that agents were launched with; two checksums do, and hashlib is slow to load."""
+    text = prompt.encode("utf-8", "replace")
+    return f"{crc32(text):08x}{adler32(text):08x}{len(text):x}"
 
 
 def _project_of(path: str) -> str | None:
@@ -255,7 +269,7 @@ class _SessionReader:
         thread = self._thread(row)
         if self._cwd is None:
             self._cwd = row.cwd
-        if message is None or message.usage is None or row.is_api_error_message or message.model == "<synthetic>":
+        if message is None or row.is_api_error_message or message.model in _NO_MODELS:
             return
         if row.attribution_agent and thread.agent_type is None:
             thread.agent_type = row.attribution_agent
@@ -265,18 +279,18 @@ class _SessionReader:
                     thread.tools.add(block.name)
                     if block.name in _TELLING_TOOLS:
                         self._on_tool(thread, block)
-        key = message.id or row.request_id or row.uuid or ""
+        key = message.id or row.request_id or row.uuid or f"{self._source.path}:{line}"
         draft = self._drafts.get(key)
-        output_tokens = message.usage.output_tokens or 0
+        known = _known_of(message.usage)
         if draft is None:
             self._drafts[key] = _Draft(
-                line, row, row, message, output_tokens, thread, thread.activity, thread.prompt_id, message.stop_reason
+                line, row, row, message, known, thread, thread.activity, thread.prompt_id, message.stop_reason
             )
             return
         draft.last = row
         draft.stop_reason = message.stop_reason or draft.stop_reason
-        if output_tokens >= draft.output_tokens:
-            draft.message, draft.output_tokens = message, output_tokens
+        if known >= draft.known:
+            draft.message, draft.known = message, known
 
     def _on_tool(self, thread: _Thread, block: claude_rows.Block) -> None:
         """Note what a new agent or a skill says of the work to come."""
@@ -320,17 +334,15 @@ class _SessionReader:
         return min(sent_ms, answered_ms)
 
     def _exchange(self, key: str, draft: _Draft, project: str | None) -> Exchange | None:
-        """Make the exchange of a message; None, with a complaint, where its time or its counts are unusable."""
+        """Make the exchange of a message; None, with a complaint, where it has no readable time."""
         first, message, thread = draft.first, draft.message, draft.thread
         request = self._requests.get(first.request_ref or "")
         opened_at_ms = self._opened_at_ms(first, request)
         if opened_at_ms is None:
             self.complaints.add(_NO_TIME, draft.line)
             return None
-        metered = meter(message.usage or ApiUsage(), message.model)
-        if not is_countable(metered.usage):
-            self.complaints.add(_NEGATIVE, draft.line)
-            return None
+        api = message.usage if draft.known > _NOTHING else None
+        metered = meter(api, message.model) if api is not None else None
         request_class, activity = _class_of(request, thread, draft.activity)
         return Exchange(
             exchange_id=key,
@@ -352,8 +364,9 @@ class _SessionReader:
             message_id=message.id,
             request_id=first.request_id,
             stop_reason=draft.stop_reason,
-            usage=metered.usage,
-            usage_lines=metered.lines,
+            usage=metered.usage if metered else None,
+            usage_lines=metered.lines if metered else (),
+            usage_complete=api is not None and api.is_complete,
             output_partial=output_is_partial(first.version),
         )
 

@@ -1,8 +1,9 @@
 """Finds recorded files, asks the table of readers who reads each, and merges what they give.
 
-A message id is counted once over all files read, the first by time: forked and resumed sessions copy what was sent
-before them. Everything that cannot be found, opened or read is a `Problem`; only where nothing at all can be used is
-it an error.
+A message is counted once over all files read, whatever their kinds: forked and resumed sessions copy what was sent
+before them, and a gateway records what its client records too. The copy that knows most of what was used counts, the
+first by time among equals. Everything that cannot be found, opened or read is a `Problem`; only where nothing at all
+can be used is it an error.
 """
 
 # Paths are strings here: there may be thousands of them, and they go to other processes.
@@ -21,20 +22,26 @@ import msgspec
 from msgspec.structs import replace
 
 from scrimp.core.belief.exchange import Exchange
+from scrimp.core.wire.usage import ZERO
 from scrimp.errors import TraceFormatError
 from scrimp.replay.tasks import with_agent_type
-from scrimp.replay.traces.files import load
+from scrimp.replay.traces.files import GOOD_PART, load
+from scrimp.replay.traces.lines import SKIPPED
 from scrimp.replay.traces.trace import Compaction, Problem, Source, Trace
 from scrimp.replay.traces.workers import Readers, Watch
 
-#: How much of a file the readers are shown to tell whose it is: this much, and the whole first line.
+#: How much of a file the readers are shown to tell whose it is: this much, and the whole first line up to a limit.
 HEAD_BYTES = 65_536
+FIRST_LINE_BYTES_MAX = 64 << 20
 
 #: What is looked at in a folder; other files are none of our business.
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
 _SIDECAR_SUFFIX = ".meta.json"
 _AGENT_PREFIX = "agent-"
 
+#: What is said of a file whose other parts are used; where nothing is, that would be no advice.
+_USES_THE_REST = (GOOD_PART, SKIPPED)
+_NOTHING_LEFT = "no request is left in it, so check what wrote it or give another file"
 _KINDS_READ = "give Claude Code sessions, an export of scrimp or OpenTelemetry GenAI spans"
 
 
@@ -128,8 +135,8 @@ def _sidecar_of(path: str) -> bytes | None:
 
 def reader_of(data: bytes) -> Reader | None:
     """Return the reader that knows this kind of file, None if there is none."""
-    line_end = data.find(b"\n")
-    head = data if line_end < 0 else data[: max(HEAD_BYTES, line_end)]
+    line_end = data.find(b"\n", 0, FIRST_LINE_BYTES_MAX)
+    head = data[: FIRST_LINE_BYTES_MAX if line_end < 0 else max(HEAD_BYTES, line_end)]
     for module in READERS.values():
         reader: Reader = importlib.import_module(module)
         if reader.sniff(head):
@@ -139,6 +146,13 @@ def reader_of(data: bytes) -> Reader | None:
 
 def read_file(path: str, *, named: bool) -> Trace:
     """Read one file with the reader that knows it; the trace's kind is "" if there is none."""
+    try:
+        return _read_file(path, named=named)
+    except MemoryError:
+        return Trace(path, "", problems=[Problem(path, "this file does not fit into the memory", "split it by lines")])
+
+
+def _read_file(path: str, *, named: bool) -> Trace:
     data, problems = load(path)
     reader = reader_of(data)
     if reader is not None:
@@ -157,10 +171,10 @@ def merge(traces: Sequence[Trace], problems: Sequence[Problem] = ()) -> Recordin
     copied: set[str] = set()
     for trace in traces:
         for exchange in trace.exchanges:
-            name = exchange.exchange_id
-            is_copy = name in trace.copied
+            name = exchange.message_id or exchange.exchange_id
+            is_copy = exchange.exchange_id in trace.copied
             other = kept.get(name)
-            if other is None or (exchange.opened_at_ms, is_copy) < (other.opened_at_ms, name in copied):
+            if other is None or _preference(exchange, is_copy) < _preference(other, name in copied):
                 kept[name] = exchange
                 copied.discard(name)
                 if is_copy:
@@ -171,6 +185,22 @@ def merge(traces: Sequence[Trace], problems: Sequence[Problem] = ()) -> Recordin
         compactions=list(dict.fromkeys(chain.from_iterable(trace.compactions for trace in traces))),
         problems=[*problems, *chain.from_iterable(trace.problems for trace in traces)],
         files=sum(bool(trace.kind) for trace in traces),
+    )
+
+
+def _preference(exchange: Exchange, is_copy: bool) -> tuple[bool, bool, int, int, int, bool]:
+    """Order the copies of an exchange: the fullest usage first, then the earliest, then what is not said to be copied.
+
+    A copy may be torn: the rows with the last counts are missing, or the answer was cut off on its way.
+    """
+    usage = exchange.usage or ZERO
+    return (
+        exchange.usage is None,
+        exchange.output_partial or not exchange.usage_complete,
+        -usage.output_tokens,
+        -usage.total_input_tokens,
+        exchange.opened_at_ms,
+        is_copy,
     )
 
 
@@ -208,13 +238,15 @@ class Reading:
     def finish(self, watch: Watch = iter) -> Recording:
         """Return everything that was read; `watch` may wrap a list of files to show progress.
 
-        Raises TraceFormatError if not one file could be read.
+        Raises TraceFormatError if nothing at all could be used: a session in which nothing was asked yet can be.
         """
-        recording = merge(self._readers.finish(watch), self._found.problems)
-        if recording.files:
+        traces = self._readers.finish(watch)
+        recording = merge(traces, self._found.problems)
+        if any(trace.kind and (trace.exchanges or not trace.problems) for trace in traces):
             return recording
         problem = recording.problems[0] if recording.problems else _nothing(self._paths)
-        raise TraceFormatError(f"{problem.headline}.", f"{problem.then[0].upper()}{problem.then[1:]}.")
+        then = _NOTHING_LEFT if problem.then.startswith(_USES_THE_REST) else problem.then
+        raise TraceFormatError(f"{problem.headline}.", f"{then[0].upper()}{then[1:]}.")
 
 
 def _nothing(paths: Sequence[str]) -> Problem:

@@ -7,14 +7,20 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from scrimp.core.belief.exchange import Exchange
+from scrimp.core.wire.usage import TOKENS_MAX
 from scrimp.replay.traces.lines import Complaints, numbered_lines
-from scrimp.replay.traces.trace import Problem, Source, Trace, is_countable
+from scrimp.replay.traces.trace import Problem, Source, Trace, is_countable, is_dated
 
 KIND = "export"
 VERSION = 1
 
 _WRONG = "this line is JSON but no exchange"
-_NEGATIVE = "this exchange counts fewer than zero tokens"
+_UNCOUNTABLE = f"a count of this exchange is none from 0 to {TOKENS_MAX:,} tokens"
+_COSTLY = "this exchange states a cost below zero or above a million dollars"
+_NO_TIME = "this exchange was opened on no day of the calendar"
+
+#: No exchange costs more than this: a million dollars, in nano-USD. A larger cost is a corrupt one.
+COST_NANO_USD_MAX = 10**15
 
 
 class _Header(msgspec.Struct):
@@ -57,8 +63,21 @@ def read(source: Source) -> Trace:
     complaints = Complaints(source.path)
     exchanges = []
     for number, exchange in numbered_lines(b"\n" + body, _decoder, complaints, lambda _kind: _WRONG):
-        if exchange.usage is not None and not is_countable(exchange.usage):
-            complaints.add(_NEGATIVE, number)
-        else:
+        what = _wrong_with(exchange)
+        if what is None:
             exchanges.append(exchange)
+        else:
+            complaints.add(what, number)
     return Trace(source.path, KIND, exchanges, problems=complaints.problems())
+
+
+def _wrong_with(exchange: Exchange) -> str | None:
+    """Say why an exchange cannot be reported on; None if it can."""
+    if not is_dated(exchange.opened_at_ms):
+        return _NO_TIME
+    usages = [line.usage for line in exchange.usage_lines]
+    if exchange.usage is not None:
+        usages.append(exchange.usage)
+    if not all(map(is_countable, usages)):
+        return _UNCOUNTABLE
+    return None if 0 <= (exchange.cost_nano_usd or 0) <= COST_NANO_USD_MAX else _COSTLY

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from scrimp.core.wire.surrogates import without_half_surrogates
+from scrimp.core.wire.surrogates import decode_mended
 from scrimp.replay.traces.trace import Problem
 
 T = TypeVar("T")
@@ -16,7 +16,7 @@ Judge = Callable[[str], str | None]
 
 _TORN = "the last line is cut off"
 _NOT_JSON = "this line is not JSON"
-_SKIPPED = "it was skipped, the rest of the file is used"
+SKIPPED = "it was skipped, the rest of the file is used"
 _COME_BACK = "it was skipped, run again when its writer has finished"
 
 
@@ -24,17 +24,21 @@ class Complaints:
     """Counts the bad lines of one file, so that a thousand of a kind are one problem."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.path = path
         self._found: dict[tuple[str, str], tuple[int, int]] = {}
 
-    def add(self, what: str, line: int, then: str = _SKIPPED) -> None:
+    def add(self, what: str, line: int, then: str = SKIPPED) -> None:
         """Note that line number `line` (from 1) has this problem, and what becomes of it."""
         first, count = self._found.get((what, then), (line, 0))
         self._found[what, then] = (first, count + 1)
 
+    def take(self, other: Complaints) -> None:
+        """Take over what another has noted of the same file, where nothing was noted here yet of the same kind."""
+        self._found = other._found | self._found
+
     def problems(self) -> list[Problem]:
         """Return one problem for each kind, at its first line."""
-        return [Problem(self._path, what, then, line, count) for (what, then), (line, count) in self._found.items()]
+        return [Problem(self.path, what, then, line, count) for (what, then), (line, count) in self._found.items()]
 
 
 class _Kind(msgspec.Struct, gc=False):
@@ -77,18 +81,8 @@ def numbered_lines(
         if not line or line.isspace():
             continue
         try:
-            yield number, _decode_mended(line, decoder)
+            yield number, decode_mended(decoder, line)
         except (msgspec.DecodeError, RecursionError):
             what = explain(line, is_last=number == torn, judge=judge)
             if what is not None:
-                complaints.add(what, number, _COME_BACK if what == _TORN else _SKIPPED)
-
-
-def _decode_mended(line: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    try:
-        return decoder.decode(line)
-    except msgspec.DecodeError:
-        mended = without_half_surrogates(line)
-        if mended == line:
-            raise
-        return decoder.decode(mended)
+                complaints.add(what, number, _COME_BACK if what == _TORN else SKIPPED)

@@ -1,29 +1,40 @@
-"""Reads OpenTelemetry GenAI spans: OTLP/JSON (`resourceSpans`, one document or one a line) and lines of flat spans.
+"""Reads OpenTelemetry GenAI spans: OTLP/JSON (`resourceSpans`, one document or one a line) and flat spans.
+
+Flat spans stand one a line, or together in a JSON array.
 
 A span of a model operation is one exchange; spans of agents and tools only surround such spans and are left out.
 Attribute spellings live in `scrimp.telemetry`. The convention's input count is the whole prompt, so the uncached part
 is what remains after reads and writes; a span that counts less than its cached parts follows the API's own meaning
-(uncached only) and is read so, with a problem that says so.
+(uncached only) and is read so, with a problem that says so. A span without an input or an output count is incomplete,
+one without any count has no known usage. Times without a zone are UTC. A request that two instrumentations recorded,
+one around the other, is counted once (see `otel_nesting`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from scrimp.core.belief.exchange import Exchange
-from scrimp.core.wire.usage import Usage, UsageLine, total
+from scrimp.core.wire.usage import TOKENS_MAX, Usage, UsageLine, total
 from scrimp.replay.traces.lines import Complaints, numbered_lines
-from scrimp.replay.traces.trace import Source, Trace, is_countable
-from scrimp.telemetry import ATTRIBUTES, MODEL_OPERATIONS, PREFIX, RESOURCE_ATTRIBUTES
+from scrimp.replay.traces.otel_nesting import Recorded, SpanKey, without_wrappers
+from scrimp.replay.traces.trace import Source, Trace, is_countable, is_dated, printable
+from scrimp.telemetry import ATTRIBUTES, MODEL_OPERATIONS, OTHER_OPERATIONS, PREFIX, RESOURCE_ATTRIBUTES
 
 KIND = "otel"
 
 _FOREIGN = "this line is JSON but holds no spans"
+_CUT = "this JSON document is cut off or damaged"
+_WRITE_ANEW = "have it written anew, nothing of it can be used"
+_UNREADABLE = f"a count of this span is no whole number up to {TOKENS_MAX:,}"
+_AS_UNKNOWN = "it is taken as unknown, so the true cost is higher"
+_UNKNOWN_OPERATION = "this span's operation, {}, is none that is known as one request to a model"
+_LEFT_OUT = "it was left out, and is not in any cost"
 _NO_TIME = "this span has no readable start time"
 _NEGATIVE = "this span counts fewer than zero tokens"
 _UNCACHED_ONLY = "this span counts fewer input tokens than cached ones"
@@ -32,7 +43,11 @@ _AS_UNCACHED = "its input count is taken as the uncached part, check the version
 _STARTS = ("startTimeUnixNano", "start_time_unix_nano", "start_time", "startTime")
 _ENDS = ("endTimeUnixNano", "end_time_unix_nano", "end_time", "endTime")
 _SPAN_IDS = ("spanId", "span_id")
+_TRACE_IDS = ("traceId", "trace_id")
+_PARENT_IDS = ("parentSpanId", "parent_span_id", "parent_id")
 _NANOSECONDS_PER_MS = 1_000_000
+#: No answer takes longer than this to begin: a day.
+_SECONDS_MAX = 86_400
 
 Attributes = Mapping[str, Any]
 
@@ -40,35 +55,59 @@ Attributes = Mapping[str, Any]
 def sniff(head: bytes) -> bool:
     """Whether the first bytes look like spans: OTLP's envelope, or flat spans with GenAI attributes."""
     start = head.lstrip()
-    if not start.startswith(b"{"):
+    if not start.startswith((b"{", b"[")):
         return False
     if b'"resourceSpans"' in start or b'"resource_spans"' in start:
         return True
-    first = start.split(b"\n", 1)[0]
-    return PREFIX.encode() in first and b'"attributes"' in first
+    return PREFIX.encode() in start and b'"attributes"' in start
 
 
 def read(source: Source) -> Trace:
     """Read every GenAI span of a file; spans of other things are left out silently."""
     complaints = Complaints(source.path)
-    exchanges = []
+    recorded: list[Recorded] = []
+    parents: dict[SpanKey, SpanKey] = {}
     for ordinal, (line, span, resource) in enumerate(_spans(source.data, complaints)):
-        exchange = _exchange(span, resource, (line, ordinal), complaints)
+        key = _key(span, _SPAN_IDS)
+        parent = _key(span, _PARENT_IDS)
+        if key is not None and parent is not None:
+            parents[key] = parent
+        exchange = _exchange(span, resource, line, complaints)
         if exchange is not None:
-            exchanges.append(exchange)
-    return Trace(source.path, KIND, exchanges, problems=complaints.problems())
+            name = exchange.message_id or ("-".join(filter(None, key)) if key else f"{source.path}:{line}:{ordinal}")
+            recorded.append(Recorded(replace(exchange, exchange_id=name), key))
+    return Trace(source.path, KIND, without_wrappers(recorded, parents), problems=complaints.problems())
 
 
 # --- finding spans ---
 
 
 def _documents(data: bytes, complaints: Complaints) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the file as one JSON document if it is one, else line by line."""
-    decoder = msgspec.json.Decoder(dict[str, Any])
+    """Yield the file's objects with their lines: of one JSON document if it is one, else of each line."""
     try:
-        yield 1, decoder.decode(data)
+        whole = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError):
-        yield from numbered_lines(data, decoder, complaints, lambda _kind: _FOREIGN)
+        yield from _line_by_line(data, complaints)
+        return
+    if isinstance(whole, dict):
+        yield 1, whole
+    for item in _items(whole):
+        yield 1, item
+
+
+def _line_by_line(data: bytes, complaints: Complaints) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects of each line; where some are broken and none holds spans, they are pieces of one document."""
+    found = Complaints(complaints.path)
+    lines = list(numbered_lines(data, msgspec.json.Decoder(dict[str, Any]), found, lambda _kind: _FOREIGN))
+    if found.problems() and not any(_envelopes(each) or "attributes" in each for _, each in lines):
+        complaints.add(_CUT, 1, _WRITE_ANEW)
+        return
+    complaints.take(found)
+    yield from lines
+
+
+def _envelopes(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return _items(document.get("resourceSpans") or document.get("resource_spans"))
 
 
 def _items(value: Any) -> list[dict[str, Any]]:
@@ -79,7 +118,7 @@ def _items(value: Any) -> list[dict[str, Any]]:
 def _spans(data: bytes, complaints: Complaints) -> Iterator[tuple[int, dict[str, Any], Attributes]]:
     """Yield each span with its line and its resource's attributes."""
     for line, document in _documents(data, complaints):
-        envelopes = _items(document.get("resourceSpans") or document.get("resource_spans"))
+        envelopes = _envelopes(document)
         if not envelopes and "attributes" not in document:
             complaints.add(_FOREIGN, line)
         elif not envelopes:
@@ -119,9 +158,11 @@ def _integer(value: Any) -> int | None:
     """Return a whole number, also from a string of digits or a float without fraction; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
+    if isinstance(value, float) and not value.is_integer():
+        return None
     try:
         return int(value)
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
 
 
@@ -134,40 +175,89 @@ def _string(attributes: Attributes, name: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def _key(span: dict[str, Any], names: Iterable[str]) -> SpanKey | None:
+    """Return a span's own key or its parent's, whose ids are unique within their trace only; None without an id."""
+    context = _dict(span.get("context"))
+    span_id, trace_id = (_first(span, keys) or _first(context, keys) for keys in (names, _TRACE_IDS))
+    return (str(trace_id or ""), str(span_id)) if span_id else None
+
+
 def _count(attributes: Attributes, name: str) -> int | None:
-    return _integer(_first(attributes, ATTRIBUTES[name]))
+    """Return a count, None if it is unknown or too large to be one."""
+    count = _integer(_first(attributes, ATTRIBUTES[name]))
+    return None if count is None or count > TOKENS_MAX else count
+
+
+def _has_unreadable_count(attributes: Attributes) -> bool:
+    """Whether a count of tokens is stated that cannot be one."""
+    return any(
+        _first(attributes, spellings) is not None and _count(attributes, name) is None
+        for name, spellings in ATTRIBUTES.items()
+        if name.endswith("_tokens")
+    )
 
 
 def _time_ms(value: Any) -> int | None:
-    """Return a time in milliseconds from nanoseconds since the epoch or from ISO 8601."""
+    """Return a time in milliseconds from nanoseconds since the epoch or from ISO 8601; without a zone it is UTC."""
     nanoseconds = _integer(value)
-    if nanoseconds is not None:
-        return nanoseconds // _NANOSECONDS_PER_MS
+    at_ms = _iso_ms(value) if nanoseconds is None else nanoseconds // _NANOSECONDS_PER_MS
+    return at_ms if at_ms is not None and is_dated(at_ms) else None
+
+
+def _iso_ms(value: Any) -> int | None:
     try:
-        return round(datetime.fromisoformat(value).timestamp() * 1000) if isinstance(value, str) else None
-    except (ValueError, OverflowError):
+        moment = datetime.fromisoformat(value)
+    except (ValueError, TypeError):
         return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)
+
+
+def _first_token_at_ms(attributes: Attributes, opened_at_ms: int) -> int | None:
+    """Return when the answer began, from the seconds that it took."""
+    seconds = _first(attributes, ATTRIBUTES["first_token_seconds"])
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= _SECONDS_MAX:
+        return None
+    return opened_at_ms + round(seconds * 1000)
 
 
 # --- exchanges ---
 
 
+#: The input and the output count, which make a usage complete, then the parts of the input.
+_COUNTS = (
+    "total_input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_write_input_tokens",
+    "cache_write_1h_input_tokens",
+)
+
+
+def _is_complete(attributes: Attributes) -> bool:
+    return all(_count(attributes, name) is not None for name in _COUNTS[:2])
+
+
 def _usage(attributes: Attributes) -> tuple[Usage | None, bool]:
-    """Return a span's disjoint classes, and whether its input count left out the cached parts."""
-    given, output = _count(attributes, "total_input_tokens"), _count(attributes, "output_tokens")
-    if given is None and output is None:
+    """Return a span's disjoint classes, and whether its input count left out the cached parts.
+
+    A write of an hour is a part of what was written, also where only that part is stated.
+    """
+    counts = [_count(attributes, name) for name in _COUNTS]
+    if all(count is None for count in counts):
         return None, False
-    read_tokens = _count(attributes, "cache_read_input_tokens") or 0
-    written = _count(attributes, "cache_write_input_tokens") or 0
-    write_1h = min(_count(attributes, "cache_write_1h_input_tokens") or 0, written)
-    uncached = (given or 0) - read_tokens - written
-    uncached_only = given is not None and uncached < 0 <= given
+    read_tokens, written, write_1h = (count or 0 for count in counts[2:])
+    if write_1h > written >= 0:
+        written = write_1h
+    cached = read_tokens + written
+    prompt = cached if counts[0] is None else counts[0]
+    uncached_only = 0 <= prompt < cached
     usage = Usage(
-        uncached_input_tokens=(given or 0) if uncached_only else uncached,
+        uncached_input_tokens=prompt if uncached_only else prompt - cached,
         cache_read_input_tokens=read_tokens,
         cache_write_5m_input_tokens=written - write_1h,
         cache_write_1h_input_tokens=write_1h,
-        output_tokens=output or 0,
+        output_tokens=counts[1] or 0,
         thinking_tokens=_count(attributes, "thinking_tokens") or 0,
     )
     return usage, uncached_only
@@ -186,38 +276,36 @@ def _lines(attributes: Attributes, usage: Usage, model: str | None) -> tuple[Usa
     return tuple(lines)
 
 
-def _is_exchange(attributes: Attributes) -> bool:
+def _is_exchange(attributes: Attributes, line: int, complaints: Complaints) -> bool:
+    """Whether a span is one request to a model; one that may be, by its counts, and is not known to be, is told."""
     operation = _string(attributes, "operation")
+    if operation is not None and operation not in MODEL_OPERATIONS | OTHER_OPERATIONS and _usage(attributes)[0]:
+        complaints.add(_UNKNOWN_OPERATION.format(printable(operation)), line, _LEFT_OUT)
     if operation is None:
         return _usage(attributes)[0] is not None
     return operation in MODEL_OPERATIONS
 
 
-def _exchange(
-    span: dict[str, Any], resource: Attributes, place: tuple[int, int], complaints: Complaints
-) -> Exchange | None:
-    """Make the exchange of a span; None if it is none, or, with a complaint, cannot be used.
-
-    `place` is its line and its ordinal in the file: its id, if nothing else names it.
-    """
-    line = place[0]
+def _exchange(span: dict[str, Any], resource: Attributes, line: int, complaints: Complaints) -> Exchange | None:
+    """Make the exchange of a span, still without its id; None if it is none, or, with a complaint, cannot be used."""
     attributes = _attributes(span.get("attributes"))
-    if not _is_exchange(attributes):
+    if not _is_exchange(attributes, line, complaints):
         return None
     opened_at_ms = _time_ms(_first(span, _STARTS))
     usage, uncached_only = _usage(attributes)
     if opened_at_ms is None:
         complaints.add(_NO_TIME, line)
         return None
-    if usage is not None and not is_countable(usage):
+    exchange = _filled(attributes, resource, opened_at_ms, usage)
+    if not all(is_countable(each.usage) for each in exchange.usage_lines):
         complaints.add(_NEGATIVE, line)
         return None
+    if _has_unreadable_count(attributes):
+        complaints.add(_UNREADABLE, line, _AS_UNKNOWN)
+        exchange = replace(exchange, usage_complete=False)
     if uncached_only:
         complaints.add(_UNCACHED_ONLY, line, _AS_UNCACHED)
-    span_id = _first(span, _SPAN_IDS) or _first(_dict(span.get("context")), _SPAN_IDS)
-    exchange = _filled(attributes, resource, opened_at_ms, usage)
-    name = exchange.message_id or (str(span_id) if span_id else f"span-{opened_at_ms}-{place[1]}")
-    return replace(exchange, exchange_id=name, closed_at_ms=_time_ms(_first(span, _ENDS)))
+    return replace(exchange, closed_at_ms=_time_ms(_first(span, _ENDS)))
 
 
 def _filled(attributes: Attributes, resource: Attributes, opened_at_ms: int, usage: Usage | None) -> Exchange:
@@ -231,6 +319,7 @@ def _filled(attributes: Attributes, resource: Attributes, opened_at_ms: int, usa
     return Exchange(
         exchange_id="",
         opened_at_ms=opened_at_ms,
+        first_token_at_ms=_first_token_at_ms(attributes, opened_at_ms),
         source=KIND,
         tenant=_string(attributes, "tenant"),
         project=project if isinstance(project, str) else None,
@@ -247,5 +336,5 @@ def _filled(attributes: Attributes, resource: Attributes, opened_at_ms: int, usa
         error_type=_string(attributes, "error_type"),
         usage=total(each.usage for each in lines) if lines else None,
         usage_lines=lines,
-        usage_complete=usage is not None,
+        usage_complete=_is_complete(attributes),
     )

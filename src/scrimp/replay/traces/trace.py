@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from scrimp.core.belief.exchange import Exchange
-from scrimp.core.wire.usage import Usage
+from scrimp.core.wire.usage import TOKENS_MAX, Usage
+
+#: What a terminal obeys, what turns the direction of writing, and what UTF-8 cannot write: names may hold any of it.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(name: str) -> str:
+    r"""Return a name that was recorded or found as it may be shown: what cannot be is spelled out, as in `\x1b`."""
+    if name.isascii() and name.isprintable():
+        return name
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), name)
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -35,7 +47,8 @@ class Problem(msgspec.Struct, frozen=True):
     @property
     def headline(self) -> str:
         """Return the place and what is wrong there."""
-        place = self.path if self.line is None else f"{self.path} line {self.line}"
+        path = printable(self.path)
+        place = path if self.line is None else f"{path} line {self.line}"
         more = f" (and {self.count - 1:,} more like it)" if self.count > 1 else ""
         return f"{place}: {self.what}{more}"
 
@@ -66,12 +79,15 @@ class Trace(msgspec.Struct):
     orphans: dict[str, str] = {}
 
 
+#: The first millisecond after the last day of the calendar.
+_END_OF_TIME_MS = 253_402_300_800_000
+
+
 def is_countable(usage: Usage) -> bool:
-    """Whether no class of a usage is negative: the bits of whole numbers, or-ed, are negative if any of them is."""
-    return (
-        usage.uncached_input_tokens
-        | usage.cache_read_input_tokens
-        | usage.cache_write_5m_input_tokens
-        | usage.cache_write_1h_input_tokens
-        | usage.output_tokens
-    ) >= 0
+    """Whether no count of a usage is negative, or larger than any answer's can be (`TOKENS_MAX`)."""
+    return all(0 <= count <= TOKENS_MAX for count in msgspec.structs.astuple(usage))
+
+
+def is_dated(at_ms: int) -> bool:
+    """Whether a time, in milliseconds since the epoch, has a day in the calendar."""
+    return 0 <= at_ms < _END_OF_TIME_MS

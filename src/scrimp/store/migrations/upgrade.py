@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from scrimp.errors import LedgerError
-from scrimp.store import sqlite
+from scrimp.store.database import Database
 
 
 def _config() -> Config:
@@ -26,33 +26,35 @@ def revisions() -> list[str]:
     return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
 
 
-def engine_for(path: Path) -> Engine:
+def engine_for(database: Database) -> Engine:
     """Return an engine whose transactions hold the ledger alone from their start, tables and all."""
-    engine = create_engine("sqlite://", creator=lambda: sqlite.connect(path), poolclass=NullPool)
+    url = f"{database.dialect}://"
+    engine = create_engine(url, creator=database.migration_connection, poolclass=NullPool)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(database.hold_statement)
 
     return engine
 
 
-def upgrade(path: Path, version: str) -> None:
-    """Run every revision after `version` ("" for none yet).
+def upgrade(database: Database, version: str) -> None:
+    """Run every revision after `version` ("" for none yet), unless another process just did.
 
     A revision that we do not know was written by a newer Scrimp and raises `LedgerError`.
     """
     if version and version not in revisions():
         raise LedgerError(
-            f"The ledger {path} was written by a newer Scrimp (its revision {version}).", "Upgrade scrimp."
+            f"The ledger {database.name} was written by a newer Scrimp (its revision {version}).", "Upgrade scrimp."
         )
     config = _config()
     try:
-        with engine_for(path).begin() as connection:
+        with engine_for(database).begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except SQLAlchemyError as error:
         why = error.orig if isinstance(error, DBAPIError) else error
         raise LedgerError(
-            f"The ledger {path} could not be upgraded ({why}).", "It is as it was; mend that and start again."
+            f"The ledger {database.name} could not be upgraded ({' '.join(str(why).split())}).",
+            "It is as it was; mend that and start again.",
         ) from error
