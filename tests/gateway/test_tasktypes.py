@@ -58,12 +58,21 @@ def test_names_hold_no_prompt_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_class", "agent_type", "expected"),
-    [("main", None, "main"), ("subagent", "Explore", "subagent: Explore"), ("compaction", None, "compaction")],
+    ("request_class", "agent_type", "prompt", "expected"),
+    [
+        ("main", None, "<system-reminder>\nfix nothing\n</system-reminder>please review my last change", "review"),
+        ("main", None, "/my-secret-plan fix the crash", "fix bug"),
+        ("main", None, "<command-message>x</command-message><command-name>/triage</command-name>", "/triage"),
+        ("main", None, "zebrafinch", "other: conversation"),
+        ("subagent", "Explore", "find every caller", "subagent: Explore"),
+        ("compaction", None, "anything", "/compact"),
+    ],
 )
-def test_claude_code_says_what_it_does(request_class: str, agent_type: str | None, expected: str) -> None:
-    """Its own headers are better than any guess."""
-    assert expected == TaskTypes().name(exchange(request_class, agent_type), request(TRIAGE))
+def test_claude_code_is_named_as_its_transcripts_are(
+    request_class: str, agent_type: str | None, prompt: str, expected: str
+) -> None:
+    """Class, agent and kind of work; what a person typed is never in the name."""
+    assert expected == TaskTypes().name(exchange(request_class, agent_type), request(TRIAGE, prompt))
 
 
 def test_what_could_not_be_read_has_no_type() -> None:

@@ -35,7 +35,7 @@ class TaskTypes:
     def name(self, exchange: Exchange, request: Request | None) -> str | None:
         """Return the readable type of a request; None where it could not be read."""
         if exchange.request_class is not None:
-            return _of_claude_code(exchange)
+            return _of_claude_code(exchange, request)
         if request is None:
             return None
         before = [block for block in request.blocks if block.tier != "messages"]
@@ -63,6 +63,28 @@ class TaskTypes:
         return name
 
 
-def _of_claude_code(exchange: Exchange) -> str:
-    """Name a request by its class and its agent: "main", "subagent: Explore", "compaction"."""
-    return ": ".join(filter(None, (exchange.request_class, exchange.agent_type)))
+def _of_claude_code(exchange: Exchange, request: Request | None) -> str:
+    """Name a request by its class, its agent and what its first prompt asks for, as transcripts are named."""
+    from scrimp.core.belief.work import cluster_of, name_type, tool_cluster  # noqa: PLC0415 - its table is slow to build
+
+    prompt = _first_prompt(request) if request else ""
+    command = _command(prompt)
+    return name_type(
+        exchange.request_class, exchange.agent_type, command, (prompt and cluster_of(prompt)) or tool_cluster(())
+    )
+
+
+def _first_prompt(request: Request) -> str:
+    """Return what a person, or the agent that started this one, wrote first; reminders of the client are not that."""
+    from scrimp.core.belief.work import clean  # noqa: PLC0415 - as above
+
+    texts = (block_text(block) for block in request.tier("messages") if block.role == "user" and block.kind == "text")
+    return next((prompt for text in texts if (prompt := clean(text))), "")
+
+
+def _command(prompt: str) -> str | None:
+    """Return the slash command that the client says it expanded; words after a slash may be anybody's."""
+    from scrimp.core.belief.work import command_of, is_local  # noqa: PLC0415 - as above
+
+    command = command_of(prompt) if prompt.startswith("<command-") else None
+    return command if command and not is_local(command) else None

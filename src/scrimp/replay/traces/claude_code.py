@@ -7,7 +7,7 @@ client made up (no model or `<synthetic>`, API errors) are none.
 
 Rows form threads: the main one and one for each subagent, whether in a file of its own or as `isSidechain` rows in the
 session's (older builds, told apart by their chain of parents). A thread carries what names its work (see
-`scrimp.replay.tasks`): the agent's type, the cluster of its first prompt, the command or skill at work.
+`scrimp.core.belief.work`): the agent's type, the cluster of its first prompt, the command or skill at work.
 """
 
 # Paths are strings here: there may be thousands of them, and they go to other processes.
@@ -24,9 +24,9 @@ from zlib import adler32, crc32
 
 import msgspec
 
+from scrimp.core.belief import work
 from scrimp.core.belief.exchange import Exchange
 from scrimp.core.wire.usage import TOKENS_MAX, ApiUsage, meter
-from scrimp.replay import tasks
 from scrimp.replay.traces import claude_rows
 from scrimp.replay.traces.claude_rows import Message, Row
 from scrimp.replay.traces.lines import Complaints, numbered_lines
@@ -246,23 +246,23 @@ class _SessionReader:
             return
         if message is None or row.is_meta or not message.content or claude_rows.has_tool_result(message):
             return
-        prompt = tasks.clean(claude_rows.text_of(message))
+        prompt = work.clean(claude_rows.text_of(message))
         if prompt:
             self._on_prompt(thread, prompt, row.prompt_id or row.uuid)
 
     def _on_prompt(self, thread: _Thread, prompt: str, prompt_id: str | None) -> None:
-        command = tasks.command_of(prompt)
-        if command and tasks.is_local(command):
+        command = work.command_of(prompt)
+        if command and work.is_local(command):
             return
         thread.prompt_id = prompt_id
         if thread.agent_id is not None and thread.launch is None:
             thread.launch = _digest(prompt)
         if command:
             thread.activity = command
-        elif not tasks.is_acknowledgement(prompt):
+        elif not work.is_acknowledgement(prompt):
             thread.activity = None
         if thread.cluster is None and not command:
-            thread.cluster = tasks.cluster_of(prompt)
+            thread.cluster = work.cluster_of(prompt)
 
     def _on_assistant(self, row: Row, line: int) -> None:
         message = row.message
@@ -297,9 +297,9 @@ class _SessionReader:
         given = claude_rows.input_of(block)
         if block.name == "Skill":
             skill = given.skill or given.command
-            thread.activity = f"{tasks.SKILL}{skill}" if skill else thread.activity
+            thread.activity = f"{work.SKILL}{skill}" if skill else thread.activity
         elif given.prompt and given.subagent_type:
-            self._launches[_digest(tasks.clean(given.prompt))] = given.subagent_type
+            self._launches[_digest(work.clean(given.prompt))] = given.subagent_type
 
     # --- exchanges ---
 
@@ -356,8 +356,8 @@ class _SessionReader:
             request_class=request_class,
             prompt_id=draft.prompt_id,
             client=f"{KIND}/{first.version}" if first.version else KIND,
-            task_type=tasks.name_type(
-                request_class, thread.agent_type, activity, thread.cluster or tasks.tool_cluster(thread.tools)
+            task_type=work.name_type(
+                request_class, thread.agent_type, activity, thread.cluster or work.tool_cluster(thread.tools)
             ),
             requested_model=first.requested_model,
             served_model=message.model,

@@ -22,9 +22,9 @@ import msgspec
 from msgspec.structs import replace
 
 from scrimp.core.belief.exchange import Exchange
+from scrimp.core.belief.work import with_agent_type
 from scrimp.core.wire.usage import ZERO
 from scrimp.errors import TraceFormatError
-from scrimp.replay.tasks import with_agent_type
 from scrimp.replay.traces.files import GOOD_PART, load
 from scrimp.replay.traces.lines import SKIPPED
 from scrimp.replay.traces.trace import Compaction, Problem, Source, Trace

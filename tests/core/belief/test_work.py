@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrimp.replay.tasks import (
+from scrimp.core.belief.work import (
     WORK,
     clean,
     cluster_of,

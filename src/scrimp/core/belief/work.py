@@ -1,4 +1,4 @@
-"""Task types for transcripts, which hold no tags and no request templates.
+"""Kinds of work of agents that carry no tags and no template of their own: Claude Code's.
 
 A type is the request's class x the agent's type x the slash command or skill at work x the cluster of the first
 prompt. A session keeps the cluster of the first prompt that says what it is for; a slash command or a skill names
