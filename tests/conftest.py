@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -21,6 +22,13 @@ settings.register_profile("check", max_examples=60, deadline=None, suppress_heal
 settings.register_profile("ci", settings.get_profile("check"), derandomize=True, print_blob=True)
 settings.register_profile("campaign", settings.get_profile("check"), max_examples=20_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "check"))
+
+
+# --- signals: what a shell made us ignore (`nohup`, a background job) is not what our children are tested with ------
+
+for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 
 # --- network: an audit hook sees every socket of this process and refuses what leaves the machine -----------------

@@ -81,4 +81,4 @@ def started(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Po
     yield start
     for process in processes:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=60)

@@ -133,7 +133,7 @@ def test_ctrl_c_is_quiet(started: Callable[..., subprocess.Popen[str]], tmp_path
         link, _ = silent.accept()
         with link:
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate()
+            out, err = process.communicate(timeout=60)
     assert (main.INTERRUPTED, "", "") == (process.returncode, out, err)
 
 

@@ -214,7 +214,7 @@ def test_a_signal_is_the_client_s(started: Started, options: list[str], number: 
         os.killpg(process.pid, number)  # as a terminal does: to everybody in the foreground
     else:
         process.send_signal(number)
-    out, err = process.communicate()
+    out, err = process.communicate(timeout=60)
     assert ("bye\n", 5) == (out, process.returncode)
     assert "sent no request" in err
     assert "Traceback" not in err
@@ -229,7 +229,7 @@ def test_a_signal_that_was_ignored_still_is(started: Started, options: list[str]
         process = started("run", *options, "--bill", str(bill), "--", sys.executable, "-c", program)
     finally:
         signal.signal(signal.SIGHUP, before)
-    out, _ = process.communicate()
+    out, _ = process.communicate(timeout=60)
     assert ("lives\n", 0, True) == (out, process.returncode, bill.exists())
 
 

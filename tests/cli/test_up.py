@@ -40,7 +40,7 @@ def test_it_serves_records_and_keeps_quiet(started: Started, simulated: str, sim
     with urllib.request.urlopen(urllib.request.Request(f"{url}/v1/messages", REQUEST, HEADERS)) as answer:  # noqa: S310 - loopback
         message = json.loads(answer.read())
     process.terminate()
-    out, err = process.communicate()
+    out, err = process.communicate(timeout=60)
     assert ("", "", 0) == (out, err, process.returncode)
     assert f"Scrimp listens on {url} and sends everything on to {simulated} (observe).\n" == listens
     assert f"Point a client at it:  export ANTHROPIC_BASE_URL={url}\n" == point

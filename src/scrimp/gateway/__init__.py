@@ -2,12 +2,19 @@
 
 How a request passes through it::
 
+    build        the app from settings: real upstream, real ledger, current prices (`services` is what it stands on)
+    server       the listening socket
     asgi         the server's messages as plain values: the body, the headers, a client that leaves
     app          the table of routes: POST /v1/messages is recorded, every other path is passed through
-    recorder     the core's `plan` and `settle`, and the beliefs they stand on, one per principal
+    hosts        who may be named as Host
     messages     open the exchange in the ledger, send, relay each chunk as it comes, close the exchange
+    recorder     the core's `plan` and `settle`, and the beliefs they stand on, one per principal
+                 (`weights` remembers what blocks weigh, `tasktypes` what kinds of work there are)
+    relay        what both kinds of path share: to the upstream and back, for as long as the client stays
     passthrough  everything else, byte for byte
-    server       the listening socket
+    metrics      what went through, for Prometheus;  probe  is anything, and is one of us, at an address
+    faults       owning up in the log without quoting the request
+    conformance  the contract that clients rely on, asked of any gateway
 
 Bodies and answers are never rewritten here: the bytes that arrive are the bytes that are sent. What cannot be read
 is forwarded as it came and recorded as unplanned. The gateway never retries and never invents a 400; its only

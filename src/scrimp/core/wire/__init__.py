@@ -1,8 +1,10 @@
 """The Messages API's language, read without I/O.
 
-Theory of operation: bytes of a request become a `Request` of `Block`s in cache order (`request`); bytes of an answer
-pass through a content decoder (`encoding`) and an event decoder (`sse`) into an `Answer` (`response`), whose usage
-becomes billing lines of disjoint token classes (`usage`), which a dated price book turns into nano-dollars
-(`prices`). `tokens` estimates what is not yet known and learns from what is; `models` holds what else differs
-between models. Input that cannot be read is an exception here and a pass-through in the gateway.
+Theory of operation: bytes of a request become a `Request` (`request`) of `Block`s in cache order, each with the digest
+of what the API renders of it (`blocks`), beside the settings that are part of the cache key (`cachekey`). Bytes of an
+answer pass through a content decoder (`encoding`) and an event decoder (`sse`) into an `Answer` (`response`). Its usage
+becomes billing lines of disjoint token classes (`usage`), which a dated price book turns into nano-dollars (`prices`).
+`tokens` estimates what is not yet known and learns from what is (`imagesize` for pictures); `models` holds what else
+differs between models. `labels` keeps what others write short, `surrogates` forgives half a character. Input that
+cannot be read is an exception here and a pass-through in the gateway.
 """
