@@ -194,12 +194,12 @@ def test_a_client_that_is_killed_within_a_stream_is_billed(scrimp: Scrimp, optio
 
 #: A client that says when it can hear a signal, and ends with 5 when it does.
 PATIENT = (
-    "import signal, sys, time\n"
+    "import os, signal, sys, time\n"
     "def bye(number, _):\n"
-    "    print('bye', flush=True)\n"
+    "    os.write(1, b'bye\\n')\n"
     "    sys.exit(5)\n"
     "for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): signal.signal(number, bye)\n"
-    "print('ready', flush=True)\n"
+    "os.write(1, b'ready\\n')\n"
     "time.sleep(600)\n"
 )
 

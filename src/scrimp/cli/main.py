@@ -15,7 +15,7 @@ import os
 import sys
 from contextlib import suppress
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -52,7 +52,7 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:
             raise click.exceptions.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            _let_go_of_output()
+            _let_go_of(sys.stdout)
             raise click.exceptions.Exit(READER_GONE) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -97,21 +97,28 @@ def main() -> None:
     except OSError as error:
         if error.filename is not None or error.errno not in OUTPUT_FAILS:
             raise
-        _let_go_of_output()
+        _let_go_of(sys.stdout)
         _end(f"The output cannot be written: {error.strerror}. Free some space, or send it elsewhere.", 1)
 
 
 def _end(sentence: str, code: int) -> None:
-    with suppress(OSError):
-        click.echo(f"scrimp: {sentence}", err=True)
+    tell(f"scrimp: {sentence}")
     sys.exit(code)
 
 
-def _let_go_of_output() -> None:
-    """Point standard output nowhere, so that what is still held back of it fails no more when Python ends."""
+def tell(text: str) -> None:
+    """Write a last word to standard error; a terminal that was closed, or a full disk, does not hear it."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        _let_go_of(sys.stderr)
+
+
+def _let_go_of(stream: TextIO) -> None:
+    """Point a stream nowhere, so that what is still held back of it fails no more when Python ends."""
     with suppress(OSError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
 
 
 def _sentence(error: click.ClickException) -> str:

@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from scrimp.cli.main import tell
 from scrimp.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ def command(upstream: str | None, db: str | None, bill: str | None, quiet: bool,
             code = _run_client(client, {**os.environ, **client_environment(url)}, hand_to)
         summed = _bill(closed)
         if not quiet:
-            with suppress(OSError):  # a terminal that was closed
-                click.echo(_sentences(summed, client[0], priced_at, _kept(settings, chained=chained)), err=True)
+            tell(_sentences(summed, client[0], priced_at, _kept(settings, chained=chained)))
         if file is not None:
             file.write(json.dumps(summed) + "\n")
     sys.exit(code)
