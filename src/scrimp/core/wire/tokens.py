@@ -183,9 +183,7 @@ def weigh_block(block: Block, model: str) -> float:
     raw = bytes(block.raw)
     if block.kind == "redacted_thinking":
         return len(raw) * REDACTED_TOKENS_PER_BYTE
-    typed = next(
-        (sizes for prefix, sizes in TYPED_TOOLS.items() if _is_tool(block) and block.kind.startswith(prefix)), None
-    )
+    typed = _typed_tool(block.kind) if _is_tool(block) else None
     if typed is not None:
         return float(typed[generation(model) is SINCE_4_7])
     attached = 0.0
@@ -201,6 +199,7 @@ def weigh_block(block: Block, model: str) -> float:
 
 
 def _typed_tool(kind: str) -> tuple[int, int] | None:
+    """Return what one of the API's own tools adds, by tokenizer generation; None for any other kind."""
     return next((sizes for prefix, sizes in TYPED_TOOLS.items() if kind.startswith(prefix)), None)
 
 
