@@ -14,7 +14,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 UV_VERSION := 0.13.9
 
-.PHONY: help setup demo check check-clients campaign bench fmt docs lock clean
+.PHONY: help setup demo check check-clients campaign fuzz bench fmt docs lock clean
 
 help: ## list the commands and what each one proves
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -69,9 +69,18 @@ $(CLIENTS)/python/.ready: requirements/clients.txt
 	@touch $@
 
 campaign: $(STAMP) ## hours of seeds (SEEDS=n): proves ledger = invoice on far more random conversations than check runs
-	@HYPOTHESIS_PROFILE=campaign $(BIN)/python -m pytest -n 2 --dist loadgroup -m "campaign or not clients" $(if $(SEEDS),--seeds $(SEEDS))
+	@HYPOTHESIS_PROFILE=campaign KILLS_RESULTS=bench/results/kills.json $(BIN)/python -m pytest -n 2 --dist loadgroup -m "campaign or not clients" $(if $(SEEDS),--seeds $(SEEDS))
 
-bench: $(STAMP) $(CLIENTS)/.ready ## the numbers of README and docs, with the machine they were taken on: proves reading and start-up speed
+fuzz: .fuzz/env/.ready ## an hour of CPU (SECONDS=n) on every reader of foreign bytes: proves that none crashes, hangs or grows
+	@.fuzz/env/bin/python tools/fuzz.py --seconds $(or $(SECONDS),3600)
+
+.fuzz/env/.ready: requirements/core.txt requirements/fuzz.txt
+	@"$(PYTHON)" -m venv --clear .fuzz/env && .fuzz/env/bin/python -m pip --no-input --disable-pip-version-check --quiet install \
+	   --require-hashes --requirement requirements/core.txt --requirement requirements/fuzz.txt >.fuzz/setup.log 2>&1 || \
+	   { tail -n 5 .fuzz/setup.log >&2; echo "fuzz: pip failed; the whole of its output is in .fuzz/setup.log. The fuzzer (atheris) has wheels for Linux only." >&2; exit 1; }
+	@touch $@
+
+bench: $(STAMP) $(CLIENTS)/.ready ## the numbers of README and docs, with the machine they were taken on: proves speed of gateway, reading and start-up
 	@PATH="$(CURDIR)/$(CLIENTS)/bin:$$PATH" $(BIN)/python bench/run.py
 
 fmt: $(STAMP) ## put every file into the one format
@@ -83,9 +92,9 @@ docs: $(STAMP) ## write docs/reference anew from the code (check refuses a stale
 
 lock: ## resolve the dependencies anew into requirements/, exact versions with hashes and no address
 	@"$(PYTHON)" -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@for which in core dev clients; do \
+	@for which in core dev clients fuzz; do \
 	  flags=$$([ $$which != dev ] || echo "--all-extras --group dev --constraint requirements/core.txt"); \
-	  source=$$([ $$which != clients ] && echo pyproject.toml || echo requirements/clients.in); \
+	  source=$$([ -f requirements/$$which.in ] && echo requirements/$$which.in || echo pyproject.toml); \
 	  $(VENV)-lock/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --strip-extras --generate-hashes \
 	    --no-header --no-emit-index-url --no-emit-find-links $$flags $$source --output-file requirements/$$which.txt; done
 

@@ -80,11 +80,13 @@ def test_a_ledger_is_kept_for_ever_unless_told(
         ("port = true", {}, {}, "port in .* cannot be True: expected `int`, got `bool`", ""),
         ("", {"SCRIMP_PORT": "many"}, {}, "SCRIMP_PORT cannot be 'many': expected `int`, got `str`", ""),
         ("", {"SCRIMP_MODE": "obsrve"}, {}, "SCRIMP_MODE cannot be 'obsrve'", "Did you mean observe?"),
-        ("", {}, {"mode": "x"}, "--mode cannot be 'x'", "It may be: observe."),
+        ("", {}, {"mode": "x"}, "--mode cannot be 'x'", "It may be: observe, safe."),
         ("connect_timeout_ms = 0", {}, {}, "connect_timeout_ms in .* cannot be 0: expected `int` >= 1", ""),
         ("", {"SCRIMP_RETENTION_DAYS": "0"}, {}, "SCRIMP_RETENTION_DAYS cannot be '0': expected `int` >= 1", ""),
         ("", {"SCRIMP_RETENTION_DAYS": "x"}, {}, "SCRIMP_RETENTION_DAYS cannot be 'x': expected `int | null`", ""),
         ("port =", {}, {}, "The settings file .* is not TOML", "Mend that line."),
+        ("port = " + "[" * 5_000, {}, {}, "The settings file .* is not TOML", "Mend that line."),
+        ("", {"SCRIMP_MODE": "\udcff"}, {}, "SCRIMP_MODE cannot be '.udcff'", ""),
     ],
 )
 def test_a_mistake_is_one_sentence_with_the_nearest_name(
@@ -94,6 +96,12 @@ def test_a_mistake_is_one_sentence_with_the_nearest_name(
     with pytest.raises(ConfigError, match=sentence) as caught:
         load_settings(flags, _environ(tmp_path, toml, **variables))
     assert (True, False) == (caught.value.hint.startswith(hint), "\n" in caught.value.message)
+
+
+def test_an_empty_ledger_is_none(tmp_path: Path) -> None:
+    """A variable that is set to nothing leaves the user's own ledger."""
+    environ = {"HOME": str(tmp_path), "SCRIMP_DB": ""}
+    assert str(tmp_path / ".local/share/scrimp/ledger.db") == load_settings({}, environ).db
 
 
 def test_a_file_that_was_named_has_to_be_there(tmp_path: Path) -> None:
@@ -135,9 +143,14 @@ def test_a_relative_data_folder_is_ignored(tmp_path: Path) -> None:
 
 
 def test_every_limit_names_its_unit() -> None:
-    """A setting that is a number says in its name what it counts, except for the port."""
-    numbers = [
-        field.name for field in msgspec.structs.fields(Settings) if field.name != "port" and type(field.default) is int
-    ]
+    """A setting that is a number says in its name what it counts, except for the port and the workers."""
+    fields = msgspec.structs.fields(Settings)
+    numbers = [each.name for each in fields if type(each.default) is int and each.name not in {"port", "workers"}]
     assert [] == [name for name in numbers if not name.endswith(("_ms", "_bytes", "_count", "_exchanges"))]
     assert len(numbers) >= 4
+
+
+def test_variables_that_are_no_settings_are_left_alone(tmp_path: Path) -> None:
+    """The doctor's key may stand in the environment of every command."""
+    environ = {"HOME": str(tmp_path), "SCRIMP_DOCTOR_KEY": "sk-x"}
+    assert load_settings({}, environ) == load_settings({}, {"HOME": str(tmp_path)})

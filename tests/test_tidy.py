@@ -23,7 +23,7 @@ MEDIAN_FUNCTION_LINES = 10
 PACKAGE_DOCSTRING_LINES = 3
 
 #: Test folders that follow a scenario, not a source file.
-SCENARIOS = ("e2e", "browser", "simulation", "golden", "acceptance", "strategies")
+SCENARIOS = ("e2e", "fuzz", "browser", "simulation", "golden", "acceptance", "strategies")
 
 #: word -> the word of the glossary (docs/concepts.md)
 BANNED_IDENTIFIERS = {

@@ -111,9 +111,27 @@ def _starting(figures: dict[str, Any]) -> Iterator[str]:
     yield f"* `scrimp report --help` takes {help_s} s of CPU, `scrimp up` {up_s} s until it serves."
 
 
+def _gateway(figures: dict[str, Any]) -> Iterator[str]:
+    at_once = figures["connections"][1]
+    costs = []
+    for name in ("Scrimp", "nginx", "LiteLLM"):
+        cpu_ms = figures.get(name, {}).get("cpu_ms")
+        if cpu_ms:
+            mark = " (another run)" if any(key.startswith("from another run") for key in figures[name]) else ""
+            costs.append(f"{name}{mark} {cpu_ms['2k'][1]} and {cpu_ms['200k_stream'][1]} ms")
+    what = f"2 KB, and of 200 KB with a streamed answer, {at_once} at once"
+    yield f"* CPU per request of {what}: {', '.join(costs)}; Scrimp with its ledger on."
+    ours = figures["Scrimp"]
+    added = ours["added_p50_ms"]
+    yield f"* Added to the median answer, one at a time: {added['2k'][0]} ms and {added['200k_stream'][0]} ms."
+    worst = max(turn["cpu_ms"] for turn in ours["loop_blocked_by_1_mb"].values())
+    idle_mb = ours["rss_mb"]["idle"]
+    yield f"* A body of 1 MB keeps others waiting for {worst} ms; an idle gateway takes {idle_mb:.0f} MB of memory."
+
+
 def measured() -> str:
     """Return README's figures with the machine that they were taken on; nothing of a benchmark that does not hold."""
-    parts = {"read_sessions": _reading, "startup": _starting}
+    parts = {"read_sessions": _reading, "startup": _starting, "gateway": _gateway}
     results = {name: found for name in parts if (found := _result(name)) is not None}
     if not results:
         return ""

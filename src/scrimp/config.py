@@ -25,24 +25,31 @@ from scrimp.errors import ConfigError
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
+#: The most processes that serve one address; each keeps a ledger writer and beliefs of its own.
+WORKERS_MAX = 64
+Workers = Annotated[int, msgspec.Meta(ge=1, le=WORKERS_MAX)]
+
 #: The longest request that is read by default, in bytes: the API takes none that is longer (its errors page, 413).
 BODY_LIMIT_BYTES = 32 * 1024 * 1024
 
 #: Begins the name of every environment variable that we read.
 PREFIX = "SCRIMP_"
 
-#: The one variable of ours that is no setting: where the file is.
+#: The variables of ours that are no settings: where the file is, and the key that `scrimp doctor --gateway` uses.
 FILE_VARIABLE = "SCRIMP_CONFIG"
+DOCTOR_KEY_VARIABLE = "SCRIMP_DOCTOR_KEY"
+_NO_SETTINGS = frozenset({FILE_VARIABLE, DOCTOR_KEY_VARIABLE})
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a gateway needs to know before it starts; every limit has its unit in its name.
 
-    * `mode` is what may be done to a request; "observe" changes nothing.
+    * `mode` is what may be done to a request: "observe" changes nothing, "safe" only what cannot change an answer.
     * `upstream` is the base URL of the Claude API, its path prefix included.
     * `db` is the ledger, a path or a URL (`sqlite:///`, `postgresql://`); `load_settings` puts the user's own one where
       none is set.
     * `host` and `port` are where the gateway listens; port 0 takes a free one.
+    * `workers` is how many processes serve that address; the limits below hold for each of them.
     * `hosts` are more names, separated by commas, that a gateway on loopback answers to (see `gateway.hosts`).
     * `trust_env` lets HTTPS_PROXY, HTTP_PROXY and NO_PROXY decide how the upstream is reached.
     * `body_limit_bytes` is the longest request that is read; a longer one is forwarded as it comes, unplanned.
@@ -52,12 +59,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     * `retention_days` is after how many days a finished exchange is deleted from the ledger; None keeps it for ever.
     """
 
-    mode: Literal["observe"] = "observe"
+    mode: Literal["observe", "safe"] = "observe"
     upstream: str = "https://api.anthropic.com"
     db: str = ""
     host: str = "127.0.0.1"
     hosts: str = ""
     port: Port = 4000
+    workers: Workers = 1
     trust_env: bool = True
     body_limit_bytes: Positive = BODY_LIMIT_BYTES
     connections_limit_count: Positive = 1_024
@@ -98,7 +106,7 @@ def _checked(name: str, value: Any, where: str, *, strict: bool) -> Any:
     kind = _TYPES[name]
     try:
         return msgspec.convert(value, kind, strict=strict)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeError) as error:
         choices = get_args(kind) if get_origin(kind) is Literal else ()
         hint = _nearest(str(value), choices) if choices else ""
         raise ConfigError(f"{where} cannot be {value!r}: {str(error)[:1].lower()}{str(error)[1:]}.", hint) from None
@@ -113,13 +121,13 @@ def _from_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise ConfigError(f"The settings file {path} cannot be read ({error.strerror}).", "Mend its rights.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"The settings file {path} is not TOML ({error}).", "Mend that line.") from error
     return {name: _checked(name, value, f"{name} in {path}", strict=True) for name, value in found.items()}
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    ours = {key: value for key, value in environ.items() if key.startswith(PREFIX) and key != FILE_VARIABLE}
+    ours = {key: value for key, value in environ.items() if key.startswith(PREFIX) and key not in _NO_SETTINGS}
     named = {key.removeprefix(PREFIX).lower(): (key, value) for key, value in ours.items()}
     return {name: _checked(name, value, key, strict=False) for name, (key, value) in named.items()}
 
@@ -137,5 +145,4 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
         if value is not None
     }
     layers = {**_from_file(path, must_exist=bool(given)), **_from_environment(environ), **from_flags}
-    layers.setdefault("db", str(default_ledger_path(environ)))
-    return Settings(**layers)
+    return Settings(**{**layers, "db": layers.get("db") or str(default_ledger_path(environ))})

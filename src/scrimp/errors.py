@@ -8,6 +8,7 @@
     │   └── TraceFormatError  a path that holds nothing we can read
     ├── UpstreamError         the API's or the network's fault
     │   └── UpstreamUnavailable   nothing answered at the upstream address
+    │       └── UpstreamUnreachable   there was not even a connection to it
     └── InternalError         ours
         └── LedgerError       the ledger cannot be opened, written or read
 
@@ -51,6 +52,10 @@ class UpstreamError(ScrimpError):
 
 class UpstreamUnavailable(UpstreamError):
     """Nothing answered at the upstream address."""
+
+
+class UpstreamUnreachable(UpstreamUnavailable):
+    """No connection to the upstream address came about, so nothing of the request was sent."""
 
 
 class InternalError(ScrimpError):

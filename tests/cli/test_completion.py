@@ -72,7 +72,7 @@ def test_bash_offers_commands_and_options(tmp_path: Path) -> None:
         return ended.stdout.split()
 
     assert sorted(COMMANDS) == sorted(offered("scrimp ''", 1))
-    assert ["report", "run"] == sorted(offered("scrimp r", 1))
+    assert ["replay", "report", "run"] == sorted(offered("scrimp r", 1))
     assert "--upstream" in offered("scrimp up --up", 2)
     assert ["bash", "fish", "zsh"] == sorted(offered("scrimp completion ''", 2))
 

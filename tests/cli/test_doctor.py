@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import threading
@@ -10,12 +11,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from scrimp.cli.doctor import Finding, _start_at, examine
+from scrimp.cli.doctor import Finding, _key, _start_at, examine
 from scrimp.cli.main import cli
 from scrimp.config import Settings
 from scrimp.core.belief.exchange import Exchange
-from scrimp.errors import ScrimpError
+from scrimp.errors import ScrimpError, UsageError
+from scrimp.gateway.asgi import Receive, Scope, Send, reply
 from scrimp.gateway.build import build
+from scrimp.gateway.probe import DEGRADED
 from scrimp.gateway.server import serving
 from scrimp.store.ledger import open_ledger
 from scrimp.upstream.pricefeed import user_price_file
@@ -200,6 +203,17 @@ def test_clients_that_bypass_a_gateway_that_runs(
     assert f"export ANTHROPIC_BASE_URL={url.replace('127.0.0.1', name)}" == found.mend
 
 
+def test_a_gateway_that_cannot_write_its_ledger(flags: dict[str, str | None], environ: dict[str, str]) -> None:
+    """It serves clients all the same, so nobody else would notice."""
+
+    async def degraded(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await reply(send, 200, "application/json", DEGRADED)
+
+    with serving(degraded) as url:
+        found = look(flags, {**environ, "ANTHROPIC_BASE_URL": url})["gateway"]
+    assert ("wrong", f"the gateway at {url} cannot write its ledger") == (found.verdict, found.found)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", ""])
 def test_a_gateway_that_is_down(flags: dict[str, str | None], environ: dict[str, str], host: str) -> None:
     """Every client of this shell fails until one is started where they look for it, or they look elsewhere."""
@@ -236,6 +250,30 @@ def test_another_gateway_is_examined() -> None:
     result = CliRunner().invoke(cli, ["doctor", "--gateway", closed_port(), "--upstream-port", "0"])
     assert isinstance(result.exception, ScrimpError)
     assert "has to be http://127.0.0.1:" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "environ", "typed", "expected"),
+    [
+        (None, {}, "", None),
+        ("sk-flag", {"SCRIMP_DOCTOR_KEY": "sk-variable"}, "sk-typed", "sk-flag"),
+        (None, {"SCRIMP_DOCTOR_KEY": "sk-variable"}, "sk-typed", "sk-variable"),
+        ("-", {"SCRIMP_DOCTOR_KEY": "sk-variable"}, "sk-typed\n", "sk-typed"),
+    ],
+)
+def test_a_key_need_not_stand_in_the_process_list(
+    flag: str | None, environ: dict[str, str], typed: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On standard input, in a variable, or, where it may be seen, on the command line."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    assert expected == _key(flag, environ)
+
+
+def test_a_key_that_was_not_typed_is_missed() -> None:
+    """Before anything is examined."""
+    result = CliRunner().invoke(cli, ["doctor", "--gateway", "http://127.0.0.1:1", "--key", "-"], input="\n")
+    assert isinstance(result.exception, UsageError)
+    assert "no key on standard input" in result.exception.message
 
 
 def test_claude_code_that_does_not_say_what_it_does(

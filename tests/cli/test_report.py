@@ -320,6 +320,33 @@ def test_what_left_no_usage_is_told_apart(tmp_path: Path) -> None:
         assert part in text
 
 
+def test_an_interval_is_shown_where_every_upper_bound_is_known(tmp_path: Path) -> None:
+    """Between and at most, to people and in JSON; one exchange without a bound and only the lower one is left."""
+    usage = Usage(1_000)
+    common: dict[str, Any] = {"source": "gateway", "opened_at_ms": 1_795_608_000_000, "usage_complete": False}
+    cut = Exchange(exchange_id="cut", usage=usage, cost_nano_usd=5_000_000, cost_upper_nano_usd=7_000_000, **common)
+    gone = Exchange(exchange_id="gone", error_type="client_gone", cost_upper_nano_usd=2_000_000, **common)
+    for name, exchanges, words, upper, cell in (
+        ("both", (cut, gone), "cost between $0.005000 and $0.009000 at list price", 0.009, "$0.005000 to $0.009000"),
+        ("gone", (gone,), "cost at most $0.002000 at list price", 0.002, "unknown"),
+        ("more", (cut, Exchange(exchange_id="x", **common)), "cost at least $0.005000 at", None, "≥ $0.005000"),
+    ):
+        (folder := tmp_path / name).mkdir()
+        ledger = _ledger_of(folder, *exchanges, closed=len(exchanges))
+        answer, text = _json("--db", ledger), _run("--db", ledger)
+        assert words in text
+        assert cell in text
+        assert upper == answer["cost_upper_usd"] == answer["groups"][0]["cost_upper_usd"]
+
+
+def test_an_error_that_is_not_the_apis_own_is_not_called_refused(tmp_path: Path) -> None:
+    """A page of somebody in between says nothing of what the API did: its exchange keeps what it can have cost."""
+    common: dict[str, Any] = {"source": "gateway", "opened_at_ms": 1_795_608_000_000, "usage_complete": False}
+    page = Exchange(exchange_id="e", closed_at_ms=0, http_status=502, cost_upper_nano_usd=2_000_000, **common)
+    answer = _json("--db", _ledger_of(tmp_path, page, closed=1))
+    assert (0, 1, 0.002) == (answer["refused_exchanges"], answer["broken_exchanges"], answer["cost_upper_usd"])
+
+
 def test_refusals_alone_cost_nothing(tmp_path: Path) -> None:
     """And make no sum a lower bound."""
     refused = Exchange(

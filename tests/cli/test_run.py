@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scrimp.cli.run import _signals_handed_on, client_environment
+from scrimp.cli.child import environment_of
+from scrimp.cli.run import client_environment
 from scrimp.config import load_settings
 from scrimp.gateway.build import build
 from scrimp.gateway.server import serving
 from scrimp.sim.app import SimApp
 from scrimp.store.ledger import open_ledger
+from tests.processes import children_of, running
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Scrimp
@@ -220,6 +222,29 @@ def test_a_signal_is_the_client_s(started: Started, options: list[str], number: 
     assert "Traceback" not in err
 
 
+def test_a_client_does_not_outlive_a_killed_run(started: Started, options: list[str]) -> None:
+    """`kill -9` of `scrimp run` takes the gateway from its client, so that is told to end, as it may choose."""
+    process = started("run", *options, "--", sys.executable, "-c", PATIENT)
+    assert process.stdout is not None
+    assert "ready\n" == process.stdout.readline()
+    while len(children_of(process.pid)) < 2:
+        pass
+    process.kill()
+    assert "bye\n" == process.stdout.read()
+
+
+def test_no_watch_outlives_its_run(started: Started, options: list[str]) -> None:
+    """What watches over the client is gone when the run is."""
+    process = started("run", *options, "--", sys.executable, "-c", PATIENT)
+    assert process.stdout is not None
+    assert "ready\n" == process.stdout.readline()
+    while len(children := children_of(process.pid)) < 2:
+        pass
+    process.terminate()
+    process.communicate(timeout=60)
+    assert [] == running(children)
+
+
 def test_a_signal_that_was_ignored_still_is(started: Started, options: list[str], tmp_path: Path) -> None:
     """`nohup scrimp run` outlives its terminal, and so does the client."""
     bill = tmp_path / "bill.json"
@@ -243,27 +268,10 @@ def test_a_terminal_that_is_gone_takes_no_bill_with_it(options: list[str], tmp_p
     assert 0 == json.loads(bill.read_text())["exchanges"]
 
 
-def test_a_signal_before_the_client_runs_is_handed_on() -> None:
-    """It is not lost between the gateway's start and the client's."""
-    with _signals_handed_on() as hand_to:
-        signal.raise_signal(signal.SIGTERM)
-        with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as client:
-            hand_to(client)
-            assert -signal.SIGTERM == client.wait()
-    assert signal.SIG_DFL == signal.getsignal(signal.SIGTERM)
-
-
-def test_a_client_finds_the_gateway_past_any_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own exceptions are kept; Claude Code is asked to say what each request is for."""
-    for given, expected in ((None, "127.0.0.1"), ("a.example", "a.example,127.0.0.1"), ("*", "*")):
-        for name in ("NO_PROXY", "no_proxy"):
-            monkeypatch.delenv(name, raising=False)
-        if given:
-            monkeypatch.setenv("no_proxy", given)
-        environment = client_environment("http://127.0.0.1:5")
-        assert (expected, expected) == (environment["NO_PROXY"], environment["no_proxy"])
-        assert "http://127.0.0.1:5" == environment["ANTHROPIC_BASE_URL"]
-        assert "1" == environment["CLAUDE_CODE_GATEWAY_HINT_HEADERS"]
+def test_claude_code_is_asked_to_say_what_each_request_is_for() -> None:
+    """Beside what leads it to the gateway."""
+    url = "http://127.0.0.1:5"
+    assert {**environment_of(url), "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1"} == client_environment(url)
 
 
 def test_a_gateway_of_ours_keeps_its_own_ledger(scrimp: Scrimp, simulated: str, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from scrimp.sim.app import SimApp
 from scrimp.store.ledger import open_ledger
+from tests.processes import children_of
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Scrimp
@@ -112,12 +113,20 @@ def test_a_gateway_is_not_its_own_upstream(scrimp: Scrimp, tmp_path: Path, host:
     assert f"http://{host}:{port}/ is this gateway itself." in refused(scrimp, *options)
 
 
-def test_a_ledger_that_cannot_be_used_is_named(scrimp: Scrimp, tmp_path: Path) -> None:
-    """A folder in the ledger's place, a file in its folder's place, and a scheme that we do not know."""
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_a_ledger_that_cannot_be_used_is_named(scrimp: Scrimp, tmp_path: Path, workers: str) -> None:
+    """A folder in the ledger's place, a file in its folder's place, and a scheme that we do not know: said once."""
     (tmp_path / "file").touch()
-    assert "cannot be opened" in refused(scrimp, "--db", str(tmp_path), code=1)
-    assert "cannot be made" in refused(scrimp, "--db", str(tmp_path / "file" / "a.db"), code=1)
-    assert "'redis'" in refused(scrimp, "--db", "redis://h/1")
+    few = ("--workers", workers)
+    assert "cannot be opened" in refused(scrimp, "--db", str(tmp_path), *few, code=1)
+    assert "cannot be made" in refused(scrimp, "--db", str(tmp_path / "file" / "a.db"), *few, code=1)
+    assert "'redis'" in refused(scrimp, "--db", "redis://h/1", *few)
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "65"])
+def test_a_number_of_workers_has_its_limits(scrimp: Scrimp, workers: str) -> None:
+    """One at least, and no more than a machine has use for."""
+    assert refused(scrimp, "--workers", workers).startswith(f"scrimp: --workers cannot be {workers}: ")
 
 
 @pytest.mark.parametrize(
@@ -128,6 +137,25 @@ def test_wrong_options_are_called_wrongly(scrimp: Scrimp, options: list[str]) ->
     ended = scrimp("up", *options)
     assert (2, "") == (ended.returncode, ended.stdout)
     assert "Traceback" not in ended.stderr
+
+
+def test_several_workers_say_what_one_says(
+    started: Started, environment: dict[str, str], simulated: str, simulator: SimApp, tmp_path: Path
+) -> None:
+    """The same three lines, the same bill; the number may come from the environment like any setting."""
+    db = tmp_path / "ledger.db"
+    environment |= {"SCRIMP_WORKERS": "2"}
+    process = started("up", "--port", "0", "--upstream", simulated, "--db", str(db))
+    listens, _, bill = announced(process)
+    url = listens.split()[3]
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/v1/messages", REQUEST, HEADERS)) as answer:  # noqa: S310 - loopback
+        answer.read()
+    assert 2 == len(children_of(process.pid))
+    process.terminate()
+    assert ("", "") == process.communicate(timeout=60)
+    assert f"See the bill:          scrimp report --db {db}\n" == bill
+    with open_ledger(db) as ledger:
+        assert [simulator.simulator.invoice.cost_nano_usd] == [each.cost_nano_usd for each in ledger.exchanges()]
 
 
 def test_a_setting_may_come_from_the_environment_or_a_file(

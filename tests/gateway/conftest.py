@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -202,5 +205,68 @@ def gateway_to(
         db = tmp_path / "ledger.db"
         app = build(Settings(upstream=url, db=str(db), trust_env=False, **settings), closed.put)
         return Gateway(running.enter_context(serving(app)), db, closed, running)
+
+    return start
+
+
+@dataclass
+class Up:
+    """`scrimp up` in a process of its own."""
+
+    process: subprocess.Popen[str]
+    port: int
+    db: Path
+    stack: ExitStack
+
+    def connect(self) -> HTTPConnection:
+        """Return a connection of the standard library's client."""
+        return self.stack.enter_context(closing(HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)))
+
+    def get(self, path: str, patience_s: float = PATIENCE_SECONDS) -> str:
+        """Return what it answers to one GET on a connection of its own."""
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=patience_s)) as link:
+            link.request("GET", path)
+            return link.getresponse().read().decode()
+
+    def wait_until_refused(self) -> None:
+        """Return when nobody listens any more: the stop has begun."""
+        with suppress(ConnectionError):
+            while True:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+
+
+@pytest.fixture
+def starting_up(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start `scrimp up` to an upstream, with so many workers; what still runs at the end is killed."""
+    with ExitStack() as stack:
+
+        def start(upstream: Upstream, workers: int = 1) -> subprocess.Popen[str]:
+            db = str(tmp_path / "ledger.db")
+            options = ["--port", "0", "--db", db, "--upstream", upstream.url, "--workers", str(workers)]
+            process = subprocess.Popen(
+                [sys.executable, "-m", "scrimp", "up", *options],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "NO_PROXY": "*", "PYTHONWARNINGS": "error"},
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def up_to(starting_up: Callable[..., subprocess.Popen[str]], running: ExitStack, tmp_path: Path) -> Callable[..., Up]:
+    """Run `scrimp up` to an upstream, with so many workers, until it answers."""
+
+    def start(upstream: Upstream, workers: int = 1) -> Up:
+        process = starting_up(upstream, workers)
+        assert process.stdout is not None
+        port = urlsplit(process.stdout.readline().split()[3]).port or 0
+        up = Up(process, port, tmp_path / "ledger.db", running)
+        assert '{"status":"ok"}' == up.get("/healthz")
+        return up
 
     return start

@@ -228,6 +228,16 @@ def test_health_is_ours() -> None:
     assert [] == stack.sim.recorded
 
 
+def test_health_tells_of_a_ledger_in_trouble() -> None:
+    """It is still a 200: a load balancer must not take clients from a gateway that serves them."""
+    stack = Stack()
+    stack.ledger.trouble = LedgerError("The disk is full.")
+    status, _, said = stack.send(b"", None, "/healthz", "GET")
+    assert (200, "degraded") == (status, json.loads(said)["status"])
+    stack.ledger.trouble = None
+    assert b'{"status":"ok"}' == stack.send(b"", None, "/healthz", "GET")[2]
+
+
 def test_a_page_of_another_domain_is_refused() -> None:
     """DNS rebinding: a real denial in the API's envelope, and nothing is sent or recorded."""
     stack = Stack()

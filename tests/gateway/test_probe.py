@@ -10,8 +10,9 @@ import pytest
 from scrimp.clock import SystemClock
 from scrimp.config import load_settings
 from scrimp.errors import ConfigError, UpstreamUnavailable
+from scrimp.gateway.asgi import Receive, Scope, Send, reply
 from scrimp.gateway.build import build
-from scrimp.gateway.probe import ask, is_scrimp
+from scrimp.gateway.probe import DEGRADED, ask, is_scrimp
 from scrimp.gateway.server import serving
 from scrimp.sim.app import create_app
 from scrimp.sim.machine import Simulator
@@ -32,6 +33,16 @@ def test_it_knows_its_own_kind(tmp_path: Path) -> None:
         assert not is_scrimp(api, trust_env=False)
         assert (200, b"") == ask(ours, "HEAD", "/healthz", trust_env=False)
     assert not is_scrimp(free_address(), trust_env=False)
+
+
+def test_one_in_trouble_is_still_of_its_kind() -> None:
+    """A gateway that cannot write its ledger goes on serving, and says at the same place that it is one of us."""
+
+    async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await reply(send, 200, "application/json", DEGRADED)
+
+    with serving(answer) as degraded:
+        assert is_scrimp(degraded, trust_env=False)
 
 
 def test_errors_are_ours() -> None:

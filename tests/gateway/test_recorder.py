@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scrimp.clock import VirtualClock
 from scrimp.core.belief.exchange import Exchange
 from scrimp.core.wire.response import Answer, ResponseMeter
-from scrimp.core.wire.usage import Usage
+from scrimp.core.wire.usage import ApiUsage, Usage
 from scrimp.gateway.recorder import PRINCIPALS_MAX, Opened, Recorder
 from scrimp.gateway.services import Services
 from scrimp.store.ledger import MemoryLedger
@@ -139,6 +139,49 @@ def test_an_exchange_without_usage_costs_an_unknown_amount() -> None:
         closed.usage_complete,
         closed.error_type,
     )
+
+
+def test_an_open_row_has_an_upper_bound() -> None:
+    """What a killed gateway leaves behind says what it can have cost, the close of a whole answer what it did."""
+    keeper = recorder()
+    opened = keeper.arrive({}, request())
+    assert from_row(to_row(opened.exchange, OPEN)).cost_upper_nano_usd == opened.exchange.cost_upper_nano_usd
+    assert 5 * 22_000 < (opened.exchange.cost_upper_nano_usd or 0)
+    closed = keeper.close(opened, heard(message({"input_tokens": 9, "output_tokens": 1})), status=200)
+    assert (9 * 4_000 + 20_000, 9 * 4_000 + 20_000) == (closed.cost_nano_usd, closed.cost_upper_nano_usd)
+
+
+def test_what_was_never_sent_costs_nothing() -> None:
+    """Nor does what the API refused; without an answer the request's own bound stays."""
+    keeper = recorder()
+    opened = keeper.arrive({}, request())
+    for closed, expected in (
+        (keeper.close(opened, Answer(), error_type="upstream_unavailable", was_sent=False), 0),
+        (keeper.close(opened, Answer(error_type="rate_limit_error"), status=429), 0),
+        (keeper.close(opened, Answer(), error_type="upstream_unavailable"), opened.exchange.cost_upper_nano_usd),
+    ):
+        assert (None, expected) == (closed.cost_nano_usd, closed.cost_upper_nano_usd)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "expected"),
+    [
+        (Answer(), 200, "upstream_incomplete"),
+        (Answer(message_id="m", usage=ApiUsage(input_tokens=1, output_tokens=1)), 200, "upstream_incomplete"),
+        (Answer(stop_reason="end_turn", usage=ApiUsage(output_tokens=1)), 200, None),
+        (Answer(usage=ApiUsage(input_tokens=1, output_tokens=1), usage_complete=True), 200, None),
+        (Answer(is_readable=False), 200, None),
+        (Answer(error_type="overloaded_error"), 200, "overloaded_error"),
+        (Answer(), 502, None),
+        (Answer(), None, None),
+    ],
+)
+def test_an_answer_that_ends_without_its_end_is_an_error(
+    answer: Answer, status: int | None, expected: str | None
+) -> None:
+    """A clean end in the middle is as much of an error as a cut; what could not be read is not judged."""
+    keeper = recorder()
+    assert expected == keeper.close(keeper.arrive({}, request()), answer, status=status).error_type
 
 
 def test_the_next_turn_reads_what_the_last_one_wrote() -> None:

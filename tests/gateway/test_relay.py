@@ -133,7 +133,44 @@ def test_work_that_is_done_is_done() -> None:
     assert 1 == asyncio.run(run())
 
 
-def test_a_client_that_leaves_stops_the_work_at_once() -> None:
+def test_work_that_is_done_at_once_is_not_watched() -> None:
+    """Whoever leaves while the answer is already there has had it; nobody looks."""
+
+    async def run() -> bool:
+        line = Line()
+        line.leave.set()
+        done = False
+
+        async def work() -> None:
+            nonlocal done
+            for _ in range(10):
+                await asyncio.sleep(0)
+            done = True
+
+        await unless_gone(line.inbound, work())
+        return done
+
+    assert asyncio.run(run())
+
+
+def test_whoever_stops_us_is_not_taken_for_the_client() -> None:
+    """A cancellation from outside stays one, whether the client is there or not."""
+
+    async def run(*, leaves: bool) -> None:
+        line = Line()
+        if leaves:
+            line.leave.set()
+        working = asyncio.gather(unless_gone(line.inbound, asyncio.sleep(60)))
+        await asyncio.sleep(0)
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+
+    asyncio.run(run(leaves=False))
+    asyncio.run(run(leaves=True))
+
+
+def test_a_client_that_leaves_stops_the_work() -> None:
     """The work sees its cancellation, has time to tidy up, and no task is left behind."""
     steps = []
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from http.client import HTTPConnection, IncompleteRead
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import closing
+from http.client import HTTPConnection, HTTPResponse, IncompleteRead
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,12 +17,14 @@ from scrimp.errors import ConfigError
 from scrimp.gateway.asgi import Receive, Scope, Send, reply
 from scrimp.gateway.server import bind, serving, url_of
 from scrimp.store.ledger import open_ledger
+from tests.processes import children_of, running
 
 if TYPE_CHECKING:
-    from tests.gateway.conftest import Conversation, Gateway, Script, Upstream
+    from tests.gateway.conftest import Conversation, Gateway, Script, Up, Upstream
 
 UpstreamOf = Callable[["Script"], "Upstream"]
 GatewayTo = Callable[..., "Gateway"]
+UpTo = Callable[..., "Up"]
 
 REQUEST = b'{"model":"claude-opus-5-5","max_tokens":50,"messages":[{"role":"user","content":"hello"}]}'
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -137,31 +134,25 @@ def test_a_request_that_outlasts_the_patience_of_a_stop_is_cut_and_recorded(
     assert 7 == exchange.usage.uncached_input_tokens
 
 
-@contextmanager
-def _up(upstream: Upstream, db: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run `scrimp up` in a process of its own until it answers; yield it and its address."""
-    arguments = [sys.executable, "-W", "error", "-m", "scrimp", "up", "--port", "0", "--db", str(db)]
-    environment = {**os.environ, "NO_PROXY": "*"}
-    with subprocess.Popen(
-        [*arguments, "--upstream", upstream.url],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    ) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().split()[3]
-        with urllib.request.urlopen(f"{url}/healthz") as answer:  # noqa: S310 - loopback
-            answer.read()
-        yield process, url
-        process.kill()
+STREAMS = 16
 
 
+def _begin_streams(up: Up) -> list[HTTPResponse]:
+    """Have some clients begin a stream each, and return what they read on."""
+    answers = []
+    for link in (up.connect() for _ in range(STREAMS)):
+        link.request("POST", "/v1/messages", REQUEST)
+        answers.append(link.getresponse())
+        assert START == answers[-1].read(len(START))
+    return answers
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_lets_a_stream_finish_and_loses_nothing(
-    upstream_of: UpstreamOf, tmp_path: Path, number: signal.Signals
+def test_a_stop_lets_streams_finish_and_loses_nothing(
+    upstream_of: UpstreamOf, up_to: UpTo, number: signal.Signals, workers: int
 ) -> None:
-    """SIGTERM or Ctrl-C within a stream: it comes whole, its row is in the ledger, the process ends with 0."""
+    """SIGTERM or Ctrl-C within streams: they come whole, their rows are in the ledger, the process ends with 0."""
 
     def script(talk: Conversation) -> None:
         talk.send(HEAD)
@@ -171,43 +162,54 @@ def test_a_stop_lets_a_stream_finish_and_loses_nothing(
         talk.send_chunk(b"")
 
     upstream = upstream_of(script)
-    db = tmp_path / "ledger.db"
-    with _up(upstream, db) as (process, url):
-        where = urlsplit(url)
-        with closing(HTTPConnection(where.hostname or "", where.port)) as link:
-            link.request("POST", "/v1/messages", REQUEST)
-            answer = link.getresponse()
-            assert START == answer.read(len(START))
-            process.send_signal(number)
-            _wait_until_refused(where.hostname or "", where.port or 0)
-            upstream.news.put("go on")
-            assert END == answer.read()
-        assert ("", 0) == (process.communicate()[1], process.returncode)
-    with open_ledger(db) as ledger:
-        (exchange,) = ledger.exchanges()
-    assert (None, True) == (exchange.error_type, exchange.usage_complete)
+    up = up_to(upstream, workers)
+    answers = _begin_streams(up)
+    up.process.send_signal(number)
+    up.wait_until_refused()
+    for _ in answers:
+        upstream.news.put("go on")
+    assert [END] * STREAMS == [answer.read() for answer in answers]
+    assert ("", 0) == (up.process.communicate()[1], up.process.returncode)
+    with open_ledger(up.db) as ledger:
+        ended = [(exchange.error_type, exchange.usage_complete) for exchange in ledger.exchanges()]
+    assert [(None, True)] * STREAMS == ended
 
 
-def _wait_until_refused(host: str, port: int) -> None:
-    """Return when nobody listens any more: the stop has begun."""
-    while True:
-        try:
-            socket.create_connection((host, port)).close()
-        except ConnectionError:
-            return
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_ctrl_c_does_not_wait(upstream_of: UpstreamOf, up_to: UpTo, workers: int) -> None:
+    """What is under way is cut, and recorded as that; nothing is said, and no process is left."""
+
+    def script(talk: Conversation) -> None:
+        talk.send(HEAD)
+        talk.send_chunk(START)
+        talk.wait_for_hang_up()
+
+    up = up_to(upstream_of(script), workers)
+    answers = _begin_streams(up)
+    family = children_of(up.process.pid)
+    up.process.send_signal(signal.SIGINT)
+    up.wait_until_refused()
+    up.process.send_signal(signal.SIGINT)
+    for answer in answers:
+        with pytest.raises(IncompleteRead):
+            answer.read()
+    assert ("", 0) == (up.process.communicate()[1], up.process.returncode)
+    assert [] == running(family)
+    with open_ledger(up.db) as ledger:
+        ended = [(exchange.error_type, exchange.usage_complete) for exchange in ledger.exchanges()]
+    assert [("gateway_stopped", False)] * STREAMS == ended
 
 
-def test_a_ledger_that_cannot_be_written_at_the_end_is_said(upstream_of: UpstreamOf, tmp_path: Path) -> None:
+def test_a_ledger_that_cannot_be_written_at_the_end_is_said(upstream_of: UpstreamOf, up_to: UpTo) -> None:
     """What is lost is not lost in silence."""
     answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
-    upstream = upstream_of(lambda talk: talk.send(answer))
-    db = tmp_path / "ledger.db"
-    with _up(upstream, db) as (process, url):
-        with closing(sqlite3.connect(db, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            with urllib.request.urlopen(f"{url}/v1/messages", REQUEST) as response:  # noqa: S310 - loopback
-                assert b"{}" == response.read()
-            process.send_signal(signal.SIGTERM)
-            told = process.communicate()[1]
-        assert "could not be written to the ledger" in told
-        assert "Traceback" not in told
+    up = up_to(upstream_of(lambda talk: talk.send(answer)))
+    with closing(sqlite3.connect(up.db, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        link = up.connect()
+        link.request("POST", "/v1/messages", REQUEST)
+        assert b"{}" == link.getresponse().read()
+        up.process.send_signal(signal.SIGTERM)
+        told = up.process.communicate()[1]
+    assert "could not be written to the ledger" in told
+    assert "Traceback" not in told

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scrimp.core.belief.prefix import kept_blocks
 from scrimp.core.wire.blocks import Block
-from scrimp.core.wire.request import parse
+from scrimp.core.wire.request import TURN_BYTES, parse
 from scrimp.core.wire.tokens import Calibration, count_blocks, observe
 from scrimp.gateway import weights
 from scrimp.gateway.weights import Weights
@@ -40,6 +40,15 @@ def test_remembering_changes_no_count(model: str, texts: list[str], as_list: boo
     assert expected == SHARED.count(model, asked, calibration) == SHARED.count(model, asked, calibration)
 
 
+def test_a_tool_is_not_what_looks_like_one() -> None:
+    """The same JSON weighs one thing as a tool's definition, and another as content."""
+    block = {"type": "bash_20250124", "name": "bash", "description": "x" * 400}
+    body = {"model": "claude-opus-5-5", "messages": [], "system": [block, {}], "tools": [block, {}]}
+    asked = kept_blocks(parse(json.dumps(body).encode()))
+
+    assert count_blocks("claude-opus-5-5", asked) == Weights().count("claude-opus-5-5", asked, Calibration())
+
+
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The least recently used block is forgotten, which only costs time."""
     monkeypatch.setattr(weights, "BLOCKS_MAX", 3)
@@ -48,3 +57,15 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         counting.count("claude-opus-5-5", blocks([text], as_list=False, marked=False), Calibration())
 
     assert 3 == len(counting._known)
+
+
+def test_blocks_are_weighed_in_turns() -> None:
+    """Ahead of counting every block is weighed, at most a turn's bytes of them between two breaks."""
+    large = "x" * (TURN_BYTES // 2)
+    asked = blocks([large, large, large, "y", "z"], as_list=False, marked=False)
+    counting = Weights()
+    known = [len(counting._known) for _ in counting.weighing("claude-opus-5-5", asked)]
+
+    assert sorted(known) == known
+    assert len({block.digest for block in asked}) == known[-1] == len(counting._known)
+    assert len(known) >= 3

@@ -332,6 +332,30 @@ def test_a_client_that_leaves_is_billed_for_what_it_was_sent() -> None:
     assert line.classes.output_tokens < whole.body["usage"]["output_tokens"]
 
 
+def test_a_client_that_leaves_in_a_silence_is_not_waited_for() -> None:
+    """The answer would take hours; it is billed, up to where it was, as soon as the client has gone."""
+    rules = Rules(first_token_ms=0, output_token_ms=3_600_000)
+    app = create_app(Simulator(rules, 1), VirtualClock(), realtime=True)
+    begun = asyncio.Event()
+
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            begun.set()
+
+    async def receive() -> dict[str, Any]:
+        if begun.is_set():
+            return {"type": "http.disconnect"}
+        if app.simulator.invoice.requests:
+            await begun.wait()
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": json.dumps({**REQUEST, "stream": True}).encode()}
+
+    headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+    scope = {"type": "http", "method": "POST", "path": "/v1/messages", "headers": headers}
+    asyncio.run(app(scope, receive, send))
+    assert [False] == [line.usage_arrived for line in app.simulator.invoice.lines]
+
+
 # --- the official SDK ----------------------------------------------------------------------------------------------
 
 

@@ -100,6 +100,7 @@ def test_what_is_no_edit() -> None:
     ("model", "account", "expected"),
     [
         ("claude-fable-5-2", "old", True),
+        ("claude-fable-5-2", "exempt", False),
         ("claude-fable-5-1", "old", False),
         ("claude-fable-5-1", "new", True),
         ("claude-opus-5-5", "old", False),
@@ -130,7 +131,7 @@ def test_controls_need_their_beta() -> None:
 def test_thinking_of_another_model() -> None:
     """It is dropped and reported where the switch says so, and else stays, whatever was edited."""
     request = {**_conversation(), "model": "claude-sonnet-5-5"}
-    kept, dropped = _ask(request), _ask(request, Rules(foreign_thinking="dropped"))
+    kept, dropped = (_ask(request, Rules(foreign_thinking=each)) for each in ("kept", "dropped"))
     assert "input_transformations" not in kept.body
     assert ["model_binding_mismatch"] == [each["reason"] for each in dropped.body["input_transformations"]]
     assert dropped.body["usage"]["input_tokens"] < kept.body["usage"]["input_tokens"]

@@ -8,7 +8,21 @@ from typing import Any
 import pytest
 
 from scrimp.sim.delivery import Delivery, deliver
-from scrimp.sim.faults import HTML, INSTEAD, KINDS, SILENCE_MS, Fault, Faults, Kind, as_event, disturb, swarm
+from scrimp.sim.faults import (
+    HTML,
+    INSTEAD,
+    KINDS,
+    MEANINGS,
+    SERVED,
+    SILENCE_MS,
+    Fault,
+    Faults,
+    Kind,
+    Script,
+    as_event,
+    disturb,
+    swarm,
+)
 from scrimp.sim.machine import Answer, Simulator
 from scrimp.sim.models import day_ms
 
@@ -140,3 +154,15 @@ def test_what_is_lost_has_no_head() -> None:
     """The work was begun, and nothing of it is sent."""
     lost = disturb(deliver(_answer()), Fault("lost"))
     assert (True, b"") == (lost.is_headless, _sent(lost))
+
+
+def test_a_script_is_played_once() -> None:
+    """Each step for one request, then none."""
+    script = Script([None, Fault("cut", 10), Fault("overloaded")])
+    assert [None, Fault("cut", 10), Fault("overloaded"), None, None] == [script.next() for _ in range(5)]
+
+
+def test_each_kind_is_explained() -> None:
+    """In the order of the kinds; all but a client's own doing can be served."""
+    assert list(KINDS) == list(MEANINGS)
+    assert {"duplicate"} == set(KINDS) - set(SERVED)

@@ -145,3 +145,20 @@ def test_counting_tokens_has_its_own_limit() -> None:
     statuses = [simulator.count_tokens(request, HEADERS, NOW).status for _ in range(2_001)]
     assert ([200] * 2_000, 429) == (statuses[:-1], statuses[-1])
     assert 200 == simulator.handle({**request, "max_tokens": 5}, HEADERS, NOW).status
+
+
+def test_a_limit_of_ones_own_takes_the_place_of_the_tiers() -> None:
+    """For every pool of models; the others of the tier stay, and counting tokens keeps its own."""
+    simulator = Simulator(Rules(enforce_limits=True, requests_per_minute=2, output_tokens_per_minute=7_000))
+    short = [{"role": "user", "content": "hi"}]
+    names = ["claude-opus-5-5", "claude-fable-5"] * 2
+    answers = [_ask(simulator, NOW, model=name, messages=short) for name in names]
+    assert [200] * 4 == [answer.status for answer in answers]
+    shown = dict(answers[0].headers)
+    limits = {
+        name: shown[f"anthropic-ratelimit-{name}-limit"] for name in ("requests", "input-tokens", "output-tokens")
+    }
+    assert {"requests": "2", "input-tokens": "2000000", "output-tokens": "7000"} == limits
+    assert "2 requests per minute" in _ask(simulator, NOW).body["error"]["message"]
+    request = {"model": "claude-opus-5-5", "messages": [{"role": "user", "content": "hi"}]}
+    assert [200] * 3 == [simulator.count_tokens(request, HEADERS, NOW).status for _ in range(3)]

@@ -95,9 +95,20 @@ def test_zero_tokens_warm_the_cache() -> None:
     assert whole == _read(simulator.handle(_request(), HEADERS, NOW + 580_000)) > 0
 
 
+def test_keys_of_one_workspace_are_one_workspace() -> None:
+    """They share its cache, and the invoice names it; a key of another workspace reads nothing of it."""
+    simulator = Simulator(keys={"sk-a": "blue", "sk-b": "blue", "sk-c": "red"})
+    asked = [
+        simulator.handle(_request(), {**HEADERS, "x-api-key": key}, NOW, instant=True)
+        for key in ("sk-a", "sk-b", "sk-c")
+    ]
+    assert [False, True, False] == [_read(answer) > 0 for answer in asked]
+    assert ["blue", "blue", "red"] == [line.workspace for line in simulator.invoice.lines]
+
+
 def test_errors_come_in_the_envelope() -> None:
     """Each kind of refusal, with its type, its request id in body and header, and nothing billed."""
-    simulator = Simulator(keys=frozenset({"sk-a"}))
+    simulator = Simulator(keys={"sk-a": "team"})
     assert "not_found_error" == _error(simulator.handle(_request(model="nope"), HEADERS, NOW), 404)["type"]
     assert "x-api-key header is required" == _error(simulator.handle(_request(), {}, NOW), 401)["message"]
     wrong = simulator.handle(_request(), {**HEADERS, "x-api-key": "sk-z"}, NOW)
@@ -315,7 +326,7 @@ def _recomputed(usage: dict[str, Any], model: str) -> int:
 @given(st.integers(0, 100_000))
 def test_the_invoice_is_what_the_usages_cost(seed: int) -> None:
     """For any scripted agent: one line a message, each equal to an independent sum over the usage that was sent."""
-    simulator = Simulator(seed=seed)
+    simulator = Simulator(Rules(foreign_thinking="kept"), seed=seed)
     played = play(scripted_agent(seed), simulator, NOW)
     bodies = [each.answer.body for each in played]
     assert [body["id"] for body in bodies] == [line.message_id for line in simulator.invoice.lines]

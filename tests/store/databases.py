@@ -88,9 +88,9 @@ class PostgresPlace:
             yield
 
     def objects(self) -> dict[str, str]:
-        """Return the columns, constraints and indexes that the server's catalogue lists."""
+        """Return the columns, constraints and indexes that the server's catalogue lists; the columns have no order."""
         columns = self.execute(
-            "SELECT table_name || '.' || column_name, data_type || ' ' || is_nullable || ' ' || ordinal_position "
+            "SELECT table_name || '.' || column_name, data_type || ' ' || is_nullable "
             "FROM information_schema.columns WHERE table_schema = current_schema() AND table_name != 'alembic_version'"
         )
         constraints = self.execute(

@@ -48,6 +48,16 @@ def _exchange(name: str, closed_at_ms: int | None = None) -> Exchange:
     return Exchange(exchange_id=name, opened_at_ms=1, closed_at_ms=closed_at_ms, source="gateway")
 
 
+def test_a_server_is_never_gone_as_a_file_may_be(place: PostgresPlace) -> None:
+    """One that is away says so when it is written to; to begin anew is to dial it again."""
+    with _opened(place.url) as database:
+        assert not database.is_gone()
+        database.create_tables()
+        before = database.version()
+        database.begin_anew()
+        assert (before, False) == (database.version(), database.is_gone())
+
+
 def _found(url: str) -> dict[str, int | None]:
     """Return when each exchange was closed; one that is there twice fails."""
     with open_ledger(url, must_exist=True) as ledger:

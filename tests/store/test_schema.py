@@ -13,6 +13,7 @@ from typing import get_type_hints
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from msgspec.structs import replace
 from sqlalchemy import BigInteger, Boolean, Text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
@@ -26,6 +27,8 @@ from scrimp.store.migrations.upgrade import engine_for, revisions, upgrade
 from scrimp.store.rows import COLUMNS
 from scrimp.store.schema import exchanges, fresh_statements, metadata
 from tests.store.databases import NewPlace, Place
+
+BREAK_COLUMNS = [column for column in COLUMNS if column.startswith("break_")]
 
 
 def _begun_by_alembic(place: Place) -> None:
@@ -92,6 +95,21 @@ def test_upgrading_from_nothing_gives_the_schema(new_place: NewPlace, kind: str)
     assert _made(fresh).objects().keys() == old.objects().keys()
     if kind == "postgresql":
         assert fresh.objects() == old.objects()
+
+
+def test_an_older_ledger_keeps_its_rows_and_learns_their_upper_bounds(place: Place) -> None:
+    """From 0001: a complete exchange can have cost no more than it did, of a broken one no upper bound is known."""
+    whole = Exchange(exchange_id="a", opened_at_ms=1, source="gateway", closed_at_ms=2, cost_nano_usd=7)
+    kept = [whole, replace(whole, exchange_id="b", opened_at_ms=2, usage_complete=False)]
+    with open_ledger(place.url) as ledger:
+        for exchange in kept:
+            ledger.close(exchange)
+    for column in ("cost_upper_nano_usd", *BREAK_COLUMNS):
+        place.execute(f"ALTER TABLE exchanges DROP COLUMN {column}")
+    place.execute("UPDATE alembic_version SET version_num = '0001' RETURNING 1")
+    with open_ledger(place.url) as ledger:
+        assert [replace(kept[0], cost_upper_nano_usd=7), kept[1]] == list(ledger.exchanges())
+    assert ([], [HEAD]) == (_differences(place), _versions(place))
 
 
 def test_many_may_upgrade_a_ledger_at_the_same_moment(place: Place) -> None:

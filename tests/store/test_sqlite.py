@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shutil
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from scrimp.core.belief.exchange import Exchange
 from scrimp.errors import ConfigError, LedgerError
 from scrimp.store import sqlite
 from scrimp.store.database import LedgerBusy
+from scrimp.store.ledger import SqlLedger, open_ledger
 from scrimp.store.migrations import HEAD
 
 
@@ -223,3 +229,197 @@ def test_each_error_code_has_its_meaning(code: int, kind: type[LedgerError], sen
     with pytest.raises(LedgerError, match=f"{sentence} .its own words") as caught, sqlite.in_sentences(tmp_path):
         raise error
     assert kind is type(caught.value)
+
+
+# --- a file that goes while it is written -------------------------------------------------------------------------
+
+
+def _exchange(name: str) -> Exchange:
+    return Exchange(exchange_id=name, opened_at_ms=1, source="gateway")
+
+
+def _names(path: Path) -> list[str]:
+    with SqlLedger(path) as ledger:
+        return [exchange.exchange_id for exchange in ledger.exchanges()]
+
+
+def _move(path: Path) -> None:
+    path.rename(path.with_name("moved.db"))
+
+
+def _delete_all(path: Path) -> None:
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+
+
+def _delete_folder(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def _replace(path: Path) -> None:
+    """Put another ledger, with a row of its own, in the file's place."""
+    _delete_all(path)
+    other = SqlLedger(path)
+    asyncio.run(other.open(_exchange("theirs")))
+    other._stop()
+
+
+@pytest.mark.parametrize(
+    ("take", "kept"),
+    [(Path.unlink, []), (_move, []), (_delete_all, []), (_delete_folder, []), (_replace, ["theirs"])],
+)
+def test_a_file_that_goes_is_begun_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, take: Callable[[Path], None], kept: list[str]
+) -> None:
+    """What comes afterwards is in the file that the path names then, and the log says once what happened."""
+    path = tmp_path / "data" / "ledger.db"
+
+    async def scenario() -> None:
+        ledger = SqlLedger(path)
+        await ledger.open(_exchange("before"))
+        await asyncio.to_thread(take, path)
+        for name in ("after", "later"):
+            await ledger.open(_exchange(name))
+        assert ledger.trouble is None
+        await ledger.aclose()
+
+    asyncio.run(scenario())
+    assert sorted([*kept, "after", "later"]) == sorted(_names(path))
+    (record,) = caplog.records
+    assert ("ERROR", True) == (record.levelname, f"The ledger {path} was deleted or replaced" in record.getMessage())
+
+
+def test_a_file_that_was_moved_keeps_what_it_had(tmp_path: Path) -> None:
+    """The rows that were only in its log are in the file, wherever it is now."""
+    path = tmp_path / "ledger.db"
+
+    async def scenario() -> None:
+        ledger = SqlLedger(path)
+        for number in range(50):
+            await ledger.open(_exchange(f"{number:02}"))
+        _move(path)
+        await ledger.open(_exchange("after"))
+        await ledger.aclose()
+
+    asyncio.run(scenario())
+    assert [*(f"{number:02}" for number in range(50)), "after"] == _names(tmp_path / "moved.db")
+    assert ["after"] == _names(path)
+
+
+def test_what_cannot_be_begun_anew_waits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Something else in the file's place is left alone: the ledger is in trouble, and no row is lost by it."""
+    path = tmp_path / "ledger.db"
+
+    async def scenario() -> None:
+        ledger = SqlLedger(path)
+        await ledger.open(_exchange("before"))
+        _delete_all(path)
+        _noise(path)
+        for name in ("after", "later"):
+            with pytest.raises(LedgerBusy, match="is not a ledger"):
+                await ledger.open(_exchange(name))
+        assert "is not a ledger" in str(ledger.trouble)
+        path.unlink()
+        await asyncio.to_thread(ledger._writer.stop)
+        assert ledger.trouble is None
+        ledger._database.close()
+
+    asyncio.run(scenario())
+    assert ["after", "later"] == _names(path)
+    assert 1 == len(caplog.records)
+
+
+def test_several_that_write_one_file_begin_one_anew(tmp_path: Path) -> None:
+    """However their groups fall, no row that was opened after the file went is missing from the new one."""
+    path = tmp_path / "ledger.db"
+
+    async def scenario() -> None:
+        ledgers = [SqlLedger(path) for _ in range(4)]
+        for number in range(20):
+            path.unlink()
+            await asyncio.gather(*(each.open(_exchange(f"{number}-{at}")) for at, each in enumerate(ledgers)))
+        for each in ledgers:
+            await each.aclose()
+
+    asyncio.run(scenario())
+    assert [f"19-{at}" for at in range(4)] == _names(path)
+
+
+# --- a place that is not ours to write ----------------------------------------------------------------------------
+
+#: Who we are while a right is tested: root has them all.
+_NOBODY = 65_534
+
+
+@contextmanager
+def _read_only(folder: Path) -> Iterator[None]:
+    """Take everybody's right to write a folder; root becomes another user for as long."""
+    above = [parent for parent in folder.parents if parent.owner() == folder.owner() and parent != Path("/")]
+    before = {each: stat.S_IMODE(each.stat().st_mode) for each in above}
+    for each in above if os.geteuid() == 0 else ():
+        each.chmod(before[each] | 0o055)
+    for file in folder.iterdir():
+        file.chmod(0o444)
+    folder.chmod(0o555)
+    if os.geteuid() == 0:
+        os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+        folder.chmod(0o755)
+        for each, mode in before.items():
+            each.chmod(mode)
+
+
+def _ledger_in(folder: Path) -> Path:
+    path = folder / "ledger.db"
+    ledger = SqlLedger(path)
+    asyncio.run(ledger.open(_exchange("kept")))
+    ledger._stop()
+    return path
+
+
+def _read(path: Path) -> list[str]:
+    with open_ledger(path, must_exist=True) as ledger:
+        return [exchange.exchange_id for exchange in ledger.exchanges()]
+
+
+def test_a_ledger_is_read_where_nothing_may_be_written(tmp_path: Path) -> None:
+    """A copy in somebody else's folder: it is read, and nothing is made beside it."""
+    path = _ledger_in(tmp_path / "theirs")
+    with _read_only(path.parent):
+        assert ["kept"] == _read(path)
+        assert [path] == list(path.parent.iterdir())
+
+
+def test_a_ledger_that_somebody_else_writes_is_read(tmp_path: Path) -> None:
+    """What is only in the log of a gateway that runs counts, too."""
+    path = _ledger_in(tmp_path / "theirs")
+    writer = SqlLedger(path)
+    asyncio.run(writer.open(_exchange("new")))
+    with _read_only(path.parent):
+        assert ["kept", "new"] == _read(path)
+    writer._stop()
+
+
+def test_a_log_without_its_index_cannot_be_read_there(tmp_path: Path) -> None:
+    """Without it rows would be missing, and nothing would say so: the ledger is refused in one sentence."""
+    path = _ledger_in(tmp_path / "theirs")
+    writer = SqlLedger(path)
+    asyncio.run(writer.open(_exchange("new")))
+    copy = tmp_path / "copy" / path.name
+    copy.parent.mkdir()
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
+    writer._stop()
+    with _read_only(copy.parent), pytest.raises(LedgerError, match="cannot be opened"):
+        _read(copy)
+
+
+def test_a_ledger_that_is_to_be_written_has_to_be_writable(tmp_path: Path) -> None:
+    """A gateway does not begin with a ledger that it cannot keep."""
+    path = _ledger_in(tmp_path / "theirs")
+    with _read_only(path.parent), pytest.raises(LedgerError, match=r"ledger\.db"):
+        SqlLedger(path)

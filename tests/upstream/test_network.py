@@ -6,83 +6,45 @@ import asyncio
 import gzip
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
+import uvloop
 
-from scrimp.errors import UpstreamUnavailable
+from scrimp.errors import UpstreamUnavailable, UpstreamUnreachable
 from scrimp.upstream.client import RawHeaders, UpstreamRequest
-from scrimp.upstream.network import AiohttpUpstream, _reason
+from scrimp.upstream.direct import DirectUpstream
+from scrimp.upstream.network import AiohttpUpstream, reason_of
+from tests.upstream.stand import OK, Recorder, pieces, read_request, serving, until
 
-Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+#: Both upstreams keep all of this; `made` is the one under test.
+made: type[AiohttpUpstream | DirectUpstream] = AiohttpUpstream
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
-
-@asynccontextmanager
-async def serving(script: Script) -> AsyncIterator[str]:
-    """Run `script` for each connection, and give the server's base URL."""
-    connections: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        connections.add(task)
-        # A task that ends as cancelled would make asyncio.streams of Python 3.11 log an error of its own.
-        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            await script(reader, writer)
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.close()
-        for task in connections:
-            task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+@pytest.fixture(autouse=True, params=["aiohttp", "direct", "direct on uvloop"])
+def _each_upstream(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every test over either, and over the faster of the two event loops."""
+    monkeypatch.setitem(globals(), "made", AiohttpUpstream if request.param == "aiohttp" else DirectUpstream)
+    if "uvloop" in request.param:
+        monkeypatch.setattr(asyncio, "run", uvloop.run)
 
 
 @asynccontextmanager
-async def upstream_at(url: str, *, connect_timeout_ms: int = 10_000) -> AsyncIterator[AiohttpUpstream]:
+async def upstream_at(url: str, *, connect_timeout_ms: int = 10_000) -> AsyncIterator[AiohttpUpstream | DirectUpstream]:
     """Give an upstream that is closed afterwards."""
-    upstream = AiohttpUpstream(url, trust_env=False, connect_timeout_ms=connect_timeout_ms)
+    upstream = made(url, trust_env=False, connect_timeout_ms=connect_timeout_ms)
     try:
         yield upstream
     finally:
         await upstream.aclose()
 
 
-async def read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
-    """Read one request: its head, and its body as it stands on the wire."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
-    if fields.get(b"transfer-encoding") == b"chunked":
-        return head, await reader.readuntil(b"0\r\n\r\n")
-    return head, await reader.readexactly(int(fields.get(b"content-length", b"0")))
-
-
-class Recorder:
-    """A server's script that keeps every request and gives the same answer to each."""
-
-    def __init__(self, answer: bytes = OK) -> None:
-        self.answer = answer
-        self.requests: list[tuple[bytes, bytes]] = []
-        self.connections = 0
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection until its client closes it."""
-        self.connections += 1
-        while True:
-            self.requests.append(await read_request(reader))
-            writer.write(self.answer)
-            await writer.drain()
-
-
-async def read_all(upstream: AiohttpUpstream, request: UpstreamRequest) -> tuple[int, str, RawHeaders, bytes]:
+async def read_all(
+    upstream: AiohttpUpstream | DirectUpstream, request: UpstreamRequest
+) -> tuple[int, str, RawHeaders, bytes]:
     """Send a request and read its whole response."""
     response = await upstream.send(request)
     body = b"".join([chunk async for chunk in response.chunks()])
@@ -117,21 +79,6 @@ async def drain(chunks: AsyncIterator[bytes], into: list[bytes]) -> None:
     """Read a body to its end, keeping what came before an error."""
     async for chunk in chunks:
         into.append(chunk)  # noqa: PERF401 - what came before an error has to stay
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the event loop turn until a condition holds."""
-    for _ in range(100_000):
-        if condition():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("it never came true")
-
-
-async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
-    """Give a body piece by piece."""
-    for part in parts:
-        yield part
 
 
 # --- the request -----------------------------------------------------------------------------------------------------
@@ -348,6 +295,14 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
+def _state_of(response: Any) -> tuple[bool, bool]:
+    """Return whether bytes of an answer wait to be read, and whether it was cut off."""
+    if made is DirectUpstream:
+        return bool(response._connection._parts), response._connection._failure is not None
+    content = response._response.content
+    return bool(content._buffer), content.exception() is not None
+
+
 @pytest.mark.parametrize("how", ["reset", "close"])
 @pytest.mark.parametrize("framing", ["chunked", "length"])
 @pytest.mark.parametrize("slow", [False, True])
@@ -371,17 +326,16 @@ def test_an_answer_that_breaks_off_raises_after_its_last_byte(how: str, framing:
 
         async with serving(script) as url, upstream_at(url) as upstream:
             response = await upstream.send(UpstreamRequest("POST", "/", [], b"{}"))
-            content = response._response.content  # type: ignore[attr-defined]
             chunks = response.chunks()
             seen: list[bytes] = []
             if slow:
-                await until(lambda: bool(content._buffer))
+                await until(lambda: _state_of(response)[0])
             else:
                 seen.append(await anext(chunks))
             read.set()
             await cut.wait()
             if slow:
-                await until(lambda: content.exception() is not None)
+                await until(lambda: _state_of(response)[1])
             with pytest.raises(ConnectionError, match="broke off its answer"):
                 await drain(chunks, seen)
             await response.aclose()
@@ -447,15 +401,18 @@ def test_a_connection_serves_the_next_request() -> None:
 # --- no answer -------------------------------------------------------------------------------------------------------
 
 
-async def _unavailable(url: str, *, connect_timeout_ms: int = 10_000) -> str:
+async def _unavailable(
+    url: str, kind: type[UpstreamUnavailable] = UpstreamUnreachable, *, connect_timeout_ms: int = 10_000
+) -> str:
     async with upstream_at(url, connect_timeout_ms=connect_timeout_ms) as upstream:
         with pytest.raises(UpstreamUnavailable) as caught:
             await upstream.send(UpstreamRequest("POST", "/v1/messages", [], b"{}"))
+    assert kind is type(caught.value)
     return caught.value.message
 
 
 def test_a_refused_connection_is_one_sentence() -> None:
-    """A port where nobody listens is named, with the system's reason."""
+    """A port where nobody listens is named, with the system's reason; nothing was sent there."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     expected = f"Nothing answered at http://127.0.0.1:{port} (Connection refused)."
@@ -466,7 +423,7 @@ def test_an_unknown_name_is_named_as_such() -> None:
     """A name that does not resolve gives the resolver's own words, and not a stack of wrappers."""
     error = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     key = aiohttp.client_reqrep.ConnectionKey("nowhere.invalid", 443, True, True, None, None, None)
-    assert "Name or service not known" == _reason(aiohttp.ClientConnectorDNSError(key, error))
+    assert "Name or service not known" == reason_of(aiohttp.ClientConnectorDNSError(key, error))
 
 
 def test_a_host_that_does_not_accept_is_given_up() -> None:
@@ -482,7 +439,7 @@ def test_a_host_that_does_not_accept_is_given_up() -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-"])
 def test_what_is_no_answer_is_unavailable(answer: bytes) -> None:
-    """A peer that closes at once, speaks something else, or stops within its head has not answered."""
+    """A peer that closes at once, speaks something else, or stops within its head may have heard us."""
 
     async def scenario() -> str:
         async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -490,6 +447,6 @@ def test_what_is_no_answer_is_unavailable(answer: bytes) -> None:
             writer.write(answer)
 
         async with serving(script) as url:
-            return await _unavailable(url)
+            return await _unavailable(url, UpstreamUnavailable)
 
     assert asyncio.run(scenario()).startswith("Nothing answered at http://127.0.0.1:")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from scrimp.errors import ScrimpError
+from scrimp.errors import ScrimpError, UsageError
 
 if TYPE_CHECKING:
     from scrimp.config import Settings
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Verdict = Literal["ok", "advice", "wrong"]
 #: Where the recorder of --gateway listens unless told otherwise.
 UPSTREAM_PORT = 4010
+#: The value of --key that says where the key is instead.
+FROM_STANDARD_INPUT = "-"
 _SIGNS: dict[Verdict, str] = {"ok": "ok    ", "advice": "advice", "wrong": "WRONG "}
 
 
@@ -38,7 +40,12 @@ class Finding:
 @click.option("--db", metavar="PATH", help="The ledger: a path or a URL.")
 @click.option("--gateway", metavar="URL", help="Examine this gateway instead: what it leaves of the API's traffic.")
 @click.option("--upstream-port", default=UPSTREAM_PORT, show_default=True, help="Where --gateway's upstream has to be.")
-@click.option("--key", metavar="KEY", help="What --gateway asks of its clients.")
+@click.option(
+    "--key",
+    metavar="KEY",
+    help="What --gateway asks of its clients; - reads it from standard input. The process list shows a key that is "
+    "written here, so prefer - or $SCRIMP_DOCTOR_KEY.",
+)
 @click.option("--model", metavar="MODEL", help="A model that --gateway serves.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -58,7 +65,7 @@ def command(
     if gateway is not None:
         from scrimp.cli.conformance import examine_gateway
 
-        sys.exit(not examine_gateway(gateway, upstream_port, key, model, as_json=as_json))
+        sys.exit(not examine_gateway(gateway, upstream_port, _key(key, os.environ), model, as_json=as_json))
     findings = list(examine({"upstream": upstream, "db": db}, os.environ))
     if as_json:
         click.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}))
@@ -68,6 +75,18 @@ def command(
             if finding.mend:
                 click.echo(f"          {finding.mend}")
     sys.exit(any(finding.verdict == "wrong" for finding in findings))
+
+
+def _key(flag: str | None, environ: Mapping[str, str]) -> str | None:
+    """Return the key for the gateway, which a terminal does not show while it is typed; None where there is none."""
+    from scrimp.config import DOCTOR_KEY_VARIABLE
+
+    if flag != FROM_STANDARD_INPUT:
+        return flag or environ.get(DOCTOR_KEY_VARIABLE)
+    typed: str = click.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    if not typed.strip():
+        raise UsageError("There is no key on standard input.", "Pipe one in, as in `pass show gateway | scrimp ...`.")
+    return typed.strip()
 
 
 def examine(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -156,7 +175,7 @@ def _upstream(settings: Settings, _environ: Mapping[str, str]) -> Finding:
 
 def _gateway(settings: Settings, environ: Mapping[str, str]) -> Finding:
     """Look where the clients of this shell are sent."""
-    from scrimp.gateway.probe import HEALTH_PATH, HEALTHY, ask, is_scrimp
+    from scrimp.gateway.probe import DEGRADED, HEALTH_PATH, HEALTHY, ask, is_scrimp
 
     base = environ.get("ANTHROPIC_BASE_URL")
     ours = _address(settings)
@@ -169,6 +188,9 @@ def _gateway(settings: Settings, environ: Mapping[str, str]) -> Finding:
         answer = ask(base, "GET", HEALTH_PATH, trust_env=settings.trust_env)
     except ScrimpError as error:
         return Finding("gateway", "wrong", f"ANTHROPIC_BASE_URL: {error.message}", _start_at(base) or lead_there)
+    if answer == (200, DEGRADED):
+        mend = "Its log says why: mend that, and what waits is written."
+        return Finding("gateway", "wrong", f"the gateway at {base} cannot write its ledger", mend)
     if answer != (200, HEALTHY):
         return Finding("gateway", "advice", f"clients of this shell go to {base}, which is no Scrimp", lead_there)
     return Finding("gateway", "ok", f"clients of this shell go to {base}")

@@ -163,14 +163,14 @@ def _of_files(paths: Sequence[str], by: By, since_ms: int | None, until_ms: int 
     from scrimp.replay.traces.discover import Reading
     from scrimp.replay.traces.workers import processors
 
-    reading = Reading(paths or _own_sessions(), processors())
+    reading = Reading(paths or own_sessions(), processors())
 
     from scrimp.replay.rates import Rates
     from scrimp.replay.report import fold
     from scrimp.upstream.pricefeed import load_current_book
 
     rates = Rates(load_current_book())
-    recording = reading.finish(_progress)
+    recording = reading.finish(progress)
     if since_ms is not None or until_ms is not None:
         first, end = since_ms or 0, sys.maxsize if until_ms is None else until_ms
         recording.exchanges = [each for each in recording.exchanges if first <= each.opened_at_ms < end]
@@ -178,7 +178,7 @@ def _of_files(paths: Sequence[str], by: By, since_ms: int | None, until_ms: int 
     return recording, fold(recording.exchanges, rates, by)
 
 
-def _own_sessions() -> list[str]:
+def own_sessions() -> list[str]:
     """Return the folders of the user's own sessions that are there."""
     from pathlib import Path
 
@@ -195,7 +195,7 @@ def _own_sessions() -> list[str]:
     return found
 
 
-def _progress(files: list[str]) -> Iterator[str]:
+def progress(files: list[str]) -> Iterator[str]:
     """Yield the files, with a progress bar on a terminal if there are many."""
     if len(files) < FILES_WORTH_A_BAR or not sys.stderr.isatty():
         yield from files
@@ -233,9 +233,11 @@ def _group_object(group: Group) -> dict[str, Any]:
         "key": _unicode(group.key),
         "exchanges": group.exchanges,
         "cost_usd": _usd(group.cost_nano_usd),
+        "cost_upper_usd": _usd(group.cost_upper_nano_usd),
         "share": group.share,
         "usage": group.usage,
         "cost_nano_usd": group.cost_nano_usd,
+        "cost_upper_nano_usd": group.cost_upper_nano_usd,
         "unpriced_exchanges": group.unpriced_exchanges,
         **_marks(group),
     }
@@ -250,11 +252,13 @@ def as_object(report: Report, recording: Recording, top: int | None = None) -> d
         "exchanges": total.exchanges,
         "sessions": report.sessions,
         "cost_usd": _usd(total.cost_nano_usd),
+        "cost_upper_usd": _usd(total.cost_upper_nano_usd),
         "usage": total.usage,
         "unpriced_exchanges": total.unpriced_exchanges,
         "groups": [_group_object(group) for group in report.groups[:top]],
         "by": report.by,
         "cost_nano_usd": total.cost_nano_usd,
+        "cost_upper_nano_usd": total.cost_upper_nano_usd,
         **_marks(total),
         "cost_basis": describe_book(),
         "class_cost_usd": {

@@ -122,6 +122,14 @@ def _bound(is_lower_bound: bool) -> str:
     return "at least " if is_lower_bound else ""
 
 
+def _amount(group: Group) -> str:
+    """Return what a group cost, as one sum or as the interval that holds it."""
+    least, most = group.cost_nano_usd, group.cost_upper_nano_usd
+    if group.is_lower_bound and least is not None and most is not None:
+        return f"between {dollars(least)} and {dollars(most)}"
+    return f"{_bound(group.is_lower_bound)}{dollars(least)}"
+
+
 # --- parts ---
 
 
@@ -135,10 +143,13 @@ def _headline(report: Report, look: Look) -> Iterator[str]:
     if report.first_at_ms is not None and report.last_at_ms is not None:
         days = f" ({day_at(report.first_at_ms)} to {day_at(report.last_at_ms)})"
     if total.cost_nano_usd is not None:
-        yield f"{made} cost {_bound(total.is_lower_bound)}{dollars(total.cost_nano_usd)} at {look.basis}{days}."
+        yield f"{made} cost {_amount(total)} at {look.basis}{days}."
         yield from _shares(report)
     elif total.exchanges == total.refused_exchanges:
         yield f"{made} cost nothing: the API refused every one{days}."
+    elif total.cost_upper_nano_usd is not None:
+        most = dollars(total.cost_upper_nano_usd)
+        yield f"{made} cost at most {most} at {look.basis}{days}; how much is unknown."
     else:
         yield f"What {made} cost is unknown{days}."
 
@@ -209,7 +220,7 @@ def _cells(group: Group, signs: Signs) -> list[str]:
     usage = group.usage
     return [
         f"{group.exchanges:,}",
-        f"{signs.at_least + ' ' if group.is_lower_bound else ''}{_cost(group)}",
+        _cost(group, signs),
         f"{group.share:.1%}",
         f"{usage.uncached_input_tokens:,}",
         f"{usage.cache_read_input_tokens:,}",
@@ -219,8 +230,14 @@ def _cells(group: Group, signs: Signs) -> list[str]:
     ]
 
 
-def _cost(group: Group) -> str:
-    return "refused" if group.exchanges == group.refused_exchanges else dollars(group.cost_nano_usd)
+def _cost(group: Group, signs: Signs) -> str:
+    if group.exchanges == group.refused_exchanges:
+        return "refused"
+    least = dollars(group.cost_nano_usd)
+    if not group.is_lower_bound:
+        return least
+    most = group.cost_upper_nano_usd
+    return f"{signs.at_least} {least}" if most is None else f"{least} to {dollars(most)}"
 
 
 _HEADS = ("requests", "cost", "share", "uncached", "read", "write 5m", "write 1h", "output")

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shlex
-import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from scrimp.cli.child import environment_of, run_child, signals_handed_on
 from scrimp.cli.main import tell
 from scrimp.errors import UsageError
 
 if TYPE_CHECKING:
     from scrimp.config import Settings
     from scrimp.core.belief.exchange import Exchange
-
-#: What a shell adds to the number of the signal that ended a command.
-_BY_SIGNAL = 128
-#: What keeps a client from running -> what to do next.
-_NEXT = {
-    errno.ENOENT: "Is it installed and on the PATH?",
-    errno.EACCES: "Name a program, or make it executable with chmod +x.",
-    errno.ENOEXEC: "Name the program that reads it, such as sh or python.",
-}
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -57,9 +45,9 @@ def command(upstream: str | None, db: str | None, bill: str | None, quiet: bool,
     chained = is_scrimp(settings.upstream, trust_env=settings.trust_env)
     closed: list[Exchange] = []
     priced_at = describe_book()
-    with _bill_file(bill) as file, _signals_handed_on() as hand_to:
+    with _bill_file(bill) as file, signals_handed_on() as hand_to:
         with serving(build(settings, closed.append, chained=chained)) as url:
-            code = _run_client(client, {**os.environ, **client_environment(url)}, hand_to)
+            code = run_child(client, {**os.environ, **client_environment(url)}, hand_to)
         summed = _bill(closed)
         if not quiet:
             tell(_sentences(summed, client[0], priced_at, _kept(settings, chained=chained)))
@@ -83,54 +71,7 @@ def _bill_file(path: str | None) -> AbstractContextManager[IO[Any] | None]:
 
 def client_environment(url: str) -> dict[str, str]:
     """Return what a client needs: where the gateway is, and Claude Code's own hints on what each request is for."""
-    known = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
-    hosts = known if known == "*" else ",".join(filter(None, (known, "127.0.0.1")))
-    return {"ANTHROPIC_BASE_URL": url, "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1", "NO_PROXY": hosts, "no_proxy": hosts}
-
-
-def _run_client(
-    client: tuple[str, ...], environment: dict[str, str], hand_to: Callable[[subprocess.Popen[bytes]], None]
-) -> int:
-    try:
-        process = subprocess.Popen(client, env=environment)  # noqa: S603 - running the user's own command is the task
-    except OSError as error:
-        what_next = _NEXT.get(error.errno or 0, "Name a program that can be run.")
-        raise UsageError(f"Cannot run {client[0]}: {error.strerror}.", what_next) from error
-    hand_to(process)
-    code = process.wait()
-    return _BY_SIGNAL - code if code < 0 else code
-
-
-@contextmanager
-def _signals_handed_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
-    """Leave it to the client what Ctrl-C, a termination and a closed terminal mean: the bill is printed either way.
-
-    Yields what is to be told of the client once it runs; a signal that came before is handed on then. A terminal sends
-    Ctrl-C to the client by itself. Signals that were ignored, as by nohup, still are.
-    """
-    clients: list[subprocess.Popen[bytes]] = []
-    early: list[int] = []
-
-    def take(number: int, _frame: object) -> None:
-        if not clients:
-            early.append(number)
-        elif number != signal.SIGINT:
-            clients[0].send_signal(number)
-
-    def hand_to(client: subprocess.Popen[bytes]) -> None:
-        clients.append(client)
-        for number in early:
-            client.send_signal(number)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-    for number in heard:
-        signal.signal(number, take)
-    try:
-        yield hand_to
-    finally:
-        for number in heard:
-            signal.signal(number, before[number])
+    return {**environment_of(url), "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1"}
 
 
 def _bill(closed: list[Exchange]) -> dict[str, Any]:

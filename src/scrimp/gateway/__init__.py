@@ -4,12 +4,14 @@ How a request passes through it::
 
     build        the app from settings: real upstream, real ledger, current prices (`services` is what it stands on)
     server       the listening socket
+    workers      several processes that serve it, each a `worker`; a `board` shows them what the others counted
     asgi         the server's messages as plain values: the body, the headers, a client that leaves
     app          the table of routes: POST /v1/messages is recorded, every other path is passed through
     hosts        who may be named as Host
     messages     open the exchange in the ledger, send, relay each chunk as it comes, close the exchange
     recorder     the core's `plan` and `settle`, and the beliefs they stand on, one per principal
-                 (`weights` remembers what blocks weigh, `tasktypes` what kinds of work there are)
+                 (`readings` remembers what was read, `weights` what blocks weigh, `tasktypes` kinds of work)
+    breaks       why less was read from the cache than was left, told where the bill agrees
     relay        what both kinds of path share: to the upstream and back, for as long as the client stays
     passthrough  everything else, byte for byte
     metrics      what went through, for Prometheus;  probe  is anything, and is one of us, at an address

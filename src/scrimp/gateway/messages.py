@@ -1,4 +1,4 @@
-"""POST /v1/messages: open the exchange, send it, relay the answer, close the exchange.
+"""POST /v1/messages: wait where that pays, open the exchange, send it, relay the answer, close the exchange.
 
 The open row is committed before the request is sent, so a gateway that dies never leaves a request without a
 trace. The ledger failing does not fail the request: it is logged, and the exchange goes on unrecorded.
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator, Mapping
 from http import HTTPStatus
+from typing import TypeVar
 
 from scrimp.core.belief.exchange import Exchange
+from scrimp.core.wire.request import Request
 from scrimp.core.wire.response import ResponseMeter
-from scrimp.errors import LedgerError
+from scrimp.errors import LedgerError, UpstreamUnavailable, UpstreamUnreachable
 from scrimp.gateway.asgi import ClientGone, Inbound, Receive, Scope, Send, text_headers
+from scrimp.gateway.landings import Landings
 from scrimp.gateway.metrics import Metrics
 from scrimp.gateway.recorder import Opened, Recorder
 from scrimp.gateway.relay import UpstreamCut, relay, send_upstream, unless_gone, upstream_request
@@ -22,6 +25,8 @@ from scrimp.gateway.services import Services
 from scrimp.upstream.client import RawHeaders, UpstreamRequest
 
 _log = logging.getLogger("scrimp.gateway")
+
+T = TypeVar("T")
 
 
 async def _read_body(inbound: Inbound, limit: int) -> tuple[bytes, AsyncIterator[bytes] | None]:
@@ -41,13 +46,25 @@ async def _joined(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
         yield chunk
 
 
+async def _in_turns(turns: Generator[None, None, T]) -> T:
+    """Do work whose turns others may come between; return its result."""
+    while True:
+        try:
+            next(turns)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        await asyncio.sleep(0)
+
+
 class MessagesEndpoint:
-    """Records every exchange of POST /v1/messages and leaves its bytes alone."""
+    """Records every exchange of POST /v1/messages; its bytes are changed where the mode allows it and it pays."""
 
     def __init__(self, services: Services, recorder: Recorder, metrics: Metrics) -> None:
         self._services = services
         self._recorder = recorder
         self._metrics = metrics
+        self._landings = Landings()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -56,21 +73,33 @@ class MessagesEndpoint:
             body, rest = await _read_body(inbound, self._services.body_limit_bytes)
         except ClientGone:
             return
-        opened = self._recorder.arrive(text_headers(scope["headers"]), body if rest is None else None)
+        headers, read = text_headers(scope["headers"]), None
+        if rest is None:
+            read = await _in_turns(self._recorder.reading(body))
+            await self._warmed(headers, read, body)
+        opened = self._recorder.arrive(headers, read, body if rest is None else b"")
         self._metrics.opened()
         await self._open(opened)
-        sent = body if rest is None else _joined(body, rest)
-        request = upstream_request(scope, sent, chained=self._services.chained)
-        attempt = _Attempt(self._services, self._recorder, opened)
+        sent = (opened.body or body) if rest is None else _joined(body, rest)
+        request = upstream_request(scope, sent, chained=self._services.chained, via=self._services.hops.via(scope))
+        attempt = _Attempt(self._services, self._recorder, opened, self._landings)
         try:
             await unless_gone(inbound, attempt.run(request, send))
-        except ClientGone:
+            await _in_turns(self._recorder.naming(opened))
+        except (ClientGone, OSError):  # a server may raise the latter from `send` (ASGI specification, 2.4)
             attempt.broke_off("client_gone")
         except asyncio.CancelledError:
             attempt.broke_off("gateway_stopped")
             raise
         finally:
             self._close(attempt)
+            self._landings.landed(opened.exchange.exchange_id)
+
+    async def _warmed(self, headers: Mapping[str, str], read: Request | None, body: bytes) -> None:
+        """Hold a request back while another one is writing what it can then read, once and for a bounded time."""
+        wait = self._recorder.waits(headers, read, body)
+        if wait is not None:
+            await self._landings.wait(wait.flight, (wait.until_ms - self._services.clock.now_ms()) / 1_000)
 
     async def _open(self, opened: Opened) -> None:
         try:
@@ -91,21 +120,22 @@ class MessagesEndpoint:
 class _Attempt:
     """One request sent upstream, and what is known of its answer so far."""
 
-    def __init__(self, services: Services, recorder: Recorder, opened: Opened) -> None:
+    def __init__(self, services: Services, recorder: Recorder, opened: Opened, landings: Landings) -> None:
         self._services = services
         self._recorder = recorder
         self._opened = opened
+        self._landings = landings
         self._meter = ResponseMeter(None, None)
         self._status: int | None = None
         self._request_id: str | None = None
         self._error_type: str | None = None
         self._delivered = False
+        self._was_sent = True
 
     async def run(self, request: UpstreamRequest, send: Send) -> None:
         """Send the request and relay its answer."""
-        response = await send_upstream(self._services.upstream, request, send)
+        response = await send_upstream(self._services.upstream, request, send, self._unanswered)
         if response is None:
-            self._error_type = "upstream_unavailable"
             return
         headers = text_headers(response.headers)
         self._status, self._request_id = response.status, headers.get("request-id")
@@ -118,17 +148,24 @@ class _Attempt:
         finally:
             await response.aclose()
 
+    def _unanswered(self, error: UpstreamUnavailable) -> None:
+        self._error_type = "upstream_unavailable"
+        self._was_sent = not isinstance(error, UpstreamUnreachable)
+
     def _added_headers(self) -> RawHeaders:
         if self._services.chained:
             return []
-        plan = b"observe" if self._opened.exchange.planned else b"unplanned"
-        return [(b"scrimp-exchange", self._opened.exchange.exchange_id.encode()), (b"scrimp-plan", plan)]
+        opened = self._opened
+        mode = opened.plan.mode if opened.plan else "observe"
+        plan = mode if opened.exchange.planned else "unplanned"
+        return [(b"scrimp-exchange", opened.exchange.exchange_id.encode()), (b"scrimp-plan", plan.encode())]
 
     def _seen(self, chunk: bytes) -> None:
         self._meter.feed(chunk)
         begun = self._status == HTTPStatus.OK and self._meter.first_token_seen
         if begun and self._opened.first_token_at_ms is None:
             self._recorder.first_token(self._opened)
+            self._landings.landed(self._opened.exchange.exchange_id)
 
     def _ended(self) -> None:
         self._delivered = True
@@ -139,7 +176,7 @@ class _Attempt:
         Some clients stop reading once they know how the answer ended, though its last bytes are still to come.
         """
         answer = self._meter.answer()
-        if not (self._delivered or answer.usage_complete or answer.error_type):
+        if not (self._error_type or self._delivered or answer.usage_complete or answer.error_type):
             self._error_type = why
 
     def closed(self) -> Exchange:
@@ -150,4 +187,5 @@ class _Attempt:
             status=self._status,
             request_id=self._request_id,
             error_type=self._error_type,
+            was_sent=self._was_sent,
         )

@@ -16,7 +16,8 @@ async def pass_through(scope: Scope, receive: Receive, send: Send, services: Ser
     has_body = any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
     if not has_body:
         inbound.skip_body()
-    request = upstream_request(scope, inbound.chunks() if has_body else b"", chained=services.chained)
+    body = inbound.chunks() if has_body else b""
+    request = upstream_request(scope, body, chained=services.chained, via=services.hops.via(scope))
     with contextlib.suppress(ClientGone):
         await unless_gone(inbound, _forward(request, send, services))
 

@@ -7,20 +7,29 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import msgspec
 
 from scrimp.core.belief.events import Event, FirstToken, RequestArrived, RequestFailed, UsageSeen
 from scrimp.core.belief.exchange import Exchange
-from scrimp.core.belief.identity import Identity, identify
-from scrimp.core.belief.session import Belief, session_of, step, tails_of
-from scrimp.core.plan.planning import Plan, plan, settle
+from scrimp.core.belief.identity import Identity, identify, principal_of
+from scrimp.core.belief.session import Belief, session_of, step, tails_of, trails
+from scrimp.core.levers.fanout import Wait
+from scrimp.core.plan.planning import Plan, Policy, plan, settle, waiting
 from scrimp.core.wire.labels import clip
-from scrimp.core.wire.request import Request, RequestUnreadable, parse
+from scrimp.core.wire.request import Request, RequestUnreadable, parsing
 from scrimp.core.wire.response import Answer
+from scrimp.core.wire.splice import SpliceError, splice
+from scrimp.core.wire.turns import at_once
+from scrimp.gateway.breaks import Arrived, Breaks
+from scrimp.gateway.ceilings import Ceilings
 from scrimp.gateway.faults import own_up
+from scrimp.gateway.modes import mode_of
+from scrimp.gateway.readings import Readings
 from scrimp.gateway.services import Services
 from scrimp.gateway.tasktypes import TaskTypes
 from scrimp.gateway.weights import Weights
@@ -29,18 +38,27 @@ _log = logging.getLogger("scrimp.gateway")
 
 #: Principals whose beliefs are kept in memory; the least recently used are forgotten, which only costs predictions.
 PRINCIPALS_MAX = 256
+#: A longer body is weighed in turns before it is planned, in bytes.
+WEIGHED_AHEAD_BYTES = 256 * 1024
 #: Models that are warned about, each once.
 UNPRICED_MAX = 100
 
 
 @dataclass
 class Opened:
-    """An exchange under way: its open row, and its plan where the request could be read."""
+    """An exchange under way: its open row, and its plan where the request could be read.
+
+    `body` is what is to be sent instead of what came, None where it goes as it came.
+    """
 
     exchange: Exchange
     request: Request | None = None
     plan: Plan | None = None
     first_token_at_ms: int | None = None
+    arrived: Arrived | None = None
+    body: bytes | None = None
+    is_named: bool = False
+    task_type: str | None = None
 
 
 class Recorder:
@@ -51,38 +69,96 @@ class Recorder:
         self._beliefs: OrderedDict[str, Belief] = OrderedDict()
         self._task_types = TaskTypes()
         self._weights = Weights()
+        self._readings = Readings()
+        self._ceilings = Ceilings(services.prices)
+        self._breaks = Breaks(services.prices)
         self._unpriced: set[str] = set()
 
-    def arrive(self, headers: Mapping[str, str], body: bytes | None) -> Opened:
-        """Open an exchange for a request; `body` is None where it was too large to read."""
-        now_ms = self._services.clock.now_ms()
+    def reading(self, body: bytes | None) -> Generator[None, None, Request | None]:
+        """Read a body in turns, so that others are served between them; what cannot be read gives None."""
         try:
-            request = parse(body) if body is not None else None
+            request = (yield from parsing(body, self._readings)) if body is not None else None
         except RequestUnreadable:
-            request = None
+            return None
+        if request is not None and body is not None and len(body) > WEIGHED_AHEAD_BYTES:
+            with suppress(Exception):  # whatever it is, planning meets it again and owns up to it
+                yield from self._weights.weighing(request.model, request.blocks)
+        return request
+
+    def arrive(self, headers: Mapping[str, str], body: bytes | Request | None, raw: bytes = b"") -> Opened:
+        """Open an exchange for a request, or for its body; None where it is too large or unreadable.
+
+        `raw` is the body of a request that was read already: without it nothing is changed.
+        """
+        now_ms = self._services.clock.now_ms()
+        request = body if isinstance(body, Request | None) else at_once(self.reading(body))
         who = identify(headers, request.user_id if request else None)
         exchange = _exchange(self._services.new_id(now_ms), now_ms, who, request)
+        exchange = msgspec.structs.replace(exchange, cost_upper_nano_usd=self._ceilings.when_sent(request, now_ms))
         if request is None:
             return Opened(msgspec.structs.replace(exchange, planned=False))
         if request.is_thread:
             # The rest of its prompt is on the server, so there is nothing to predict from (API docs, message threads).
             return Opened(exchange, request)
         try:
-            return self._planned(exchange, request, now_ms)
+            return self._planned(exchange, request, now_ms, self._policy(headers, raw), raw)
         except Exception as error:  # noqa: BLE001 - a fault of ours must never become the client's
             own_up("planning failed; the request is forwarded as it came", error)
             return Opened(msgspec.structs.replace(exchange, planned=False), request)
 
-    def _planned(self, exchange: Exchange, request: Request, now_ms: int) -> Opened:
+    def _policy(self, headers: Mapping[str, str], raw: bytes) -> Policy:
+        """Return what may be done to a request; the gateway that we stand before does it where there is one."""
+        policy = self._services.policy
+        if self._services.chained or not raw:
+            return Policy()
+        return msgspec.structs.replace(policy, mode=mode_of(headers, policy.mode))
+
+    def waits(self, headers: Mapping[str, str], request: Request | None, raw: bytes) -> Wait | None:
+        """Say which exchange's first token a request should wait for, because it can then read what that one writes."""
+        if request is None or request.is_thread or self._policy(headers, raw).mode == "observe":
+            return None
+        belief, now_ms = self._belief(principal_of(headers)), self._services.clock.now_ms()
+        if not belief.flights:
+            return None
+        try:
+            return waiting(request, belief, self._services.prices, now_ms, self._weights.count)
+        except Exception as error:  # noqa: BLE001 - waiting is a saving, and no request may fail for one
+            own_up("a request goes at once, whatever it could have waited for", error)
+            return None
+
+    def _planned(self, exchange: Exchange, request: Request, now_ms: int, policy: Policy, raw: bytes) -> Opened:
         services, principal = self._services, exchange.principal or ""
         belief = self._belief(principal)
-        planned = plan(request, belief, services.policy, services.prices, now_ms, self._weights.count)
-        session_id = session_of(belief, request, exchange.session_id, exchange.exchange_id)
+        found = trails(request)
+        planned, body = plan(request, belief, policy, services.prices, now_ms, self._weights.count, found), None
+        if planned.edits:
+            planned, body = self._spliced(planned, request, belief, now_ms, raw)
+        session_id = session_of(belief, request, exchange.session_id, exchange.exchange_id, found)
         arrived = RequestArrived(
-            exchange.exchange_id, session_id, planned.prompt, planned.split, now_ms, tails_of(request)
+            exchange.exchange_id,
+            session_id,
+            planned.prompt,
+            planned.split,
+            now_ms,
+            tails_of(request, found),
+            planned.kinds,
+            planned.shadows,
         )
         self._fold(principal, arrived)
-        return Opened(msgspec.structs.replace(exchange, session_id=session_id), request, planned)
+        exchange = msgspec.structs.replace(exchange, session_id=session_id)
+        before = belief.caches.get(planned.prompt.cache, {})
+        seen = self._breaks.arrive(exchange, request, planned, before, now_ms)
+        return Opened(exchange, request, planned, arrived=seen, body=body)
+
+    def _spliced(
+        self, planned: Plan, request: Request, belief: Belief, now_ms: int, raw: bytes
+    ) -> tuple[Plan, bytes | None]:
+        """Edit the client's bytes as planned; what cannot be edited goes as it came, and is planned as such."""
+        try:
+            return planned, splice(raw, planned.edits)
+        except SpliceError as error:
+            own_up("a request could not be edited and goes as it came", error)
+            return plan(request, belief, Policy(), self._services.prices, now_ms, self._weights.count), None
 
     def _belief(self, principal: str) -> Belief:
         belief = self._beliefs.setdefault(principal, Belief())
@@ -112,11 +188,12 @@ class Recorder:
         status: int | None = None,
         request_id: str | None = None,
         error_type: str | None = None,
+        was_sent: bool = True,
     ) -> Exchange:
-        """Close an exchange with what its answer said, and price it."""
+        """Close an exchange with what its answer said, and price it; one that was never sent costs nothing."""
         now_ms, exchange = self._services.clock.now_ms(), opened.exchange
         metered = answer.metered(exchange.requested_model)
-        settled = settle(metered, self._services.prices, exchange.opened_at_ms) if metered else None
+        settled = settle(metered, self._services.prices, exchange.opened_at_ms, opened.plan) if metered else None
         event: Event = RequestFailed(exchange.exchange_id, now_ms)
         if metered is not None:
             event = UsageSeen(exchange.exchange_id, metered.usage, now_ms)
@@ -126,19 +203,25 @@ class Recorder:
         return msgspec.structs.replace(
             exchange,
             closed_at_ms=now_ms,
-            task_type=self._task_type(opened),
+            task_type=opened.task_type,
             first_token_at_ms=opened.first_token_at_ms,
             served_model=answer.served_model,
             message_id=answer.message_id,
             request_id=clip(request_id),
             http_status=status,
             stop_reason=answer.stop_reason,
-            error_type=error_type or answer.error_type,
+            error_type=error_type or answer.error_type or _broken_off(answer, status),
             usage=metered.usage if metered else None,
             usage_lines=metered.lines if metered else (),
             usage_complete=answer.usage_complete,
             cost_nano_usd=settled.cost_nano_usd if settled else None,
+            cost_upper_nano_usd=self._ceilings.when_closed(
+                exchange.cost_upper_nano_usd, opened.request, answer, metered, status, exchange.opened_at_ms
+            )
+            if was_sent
+            else 0,
             baseline_cost_nano_usd=settled.baseline_cost_nano_usd if settled else None,
+            **self._breaks.close(exchange, opened.arrived, answer.cache_miss, metered),
         )
 
     def _warn_unpriced(self, model: str) -> None:
@@ -149,12 +232,21 @@ class Recorder:
                 "No price is known for %s, so its cost is recorded as unknown. Try: scrimp prices update", model
             )
 
-    def _task_type(self, opened: Opened) -> str | None:
+    def naming(self, opened: Opened) -> Generator[None, None, None]:
+        """Name the kind of work, in turns where it takes long; closing names what is not named by then."""
+        if opened.is_named:
+            return
+        opened.is_named = True
         try:
-            return self._task_types.name(opened.exchange, opened.request)
+            opened.task_type = yield from self._task_types.naming(opened.exchange, opened.request)
         except Exception as error:  # noqa: BLE001 - a name is not worth losing an exchange
             own_up("naming the kind of work failed; the exchange has no task type", error)
-            return None
+
+
+def _broken_off(answer: Answer, status: int | None) -> str | None:
+    """Return the error of an answer that came to an end without saying how: its last events are missing."""
+    is_whole = answer.usage_complete or answer.stop_reason is not None or not answer.is_readable
+    return None if status != HTTPStatus.OK or is_whole else "upstream_incomplete"
 
 
 def _exchange(exchange_id: str, now_ms: int, who: Identity, request: Request | None) -> Exchange:

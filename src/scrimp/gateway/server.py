@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -17,7 +18,8 @@ from scrimp.gateway.asgi import App
 KEEP_ALIVE_SECONDS = 300
 #: Requests under way get this long to finish after a stop was asked for.
 GRACEFUL_SECONDS = 30
-_START_SECONDS_MAX = 10
+#: A server that was told to stop is gone after this long, its ledger written; one that is not is ended by force.
+STOP_SECONDS = GRACEFUL_SECONDS + 10
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -53,8 +55,22 @@ class _Server(uvicorn.Server):
             yield
             self._captured_signals.clear()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop; hurried by a second SIGINT, requests under way are cut and recorded as such, and the app is closed."""
+        await super().shutdown(sockets)
+        if self.force_exit:
+            tasks = list(self.server_state.tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.lifespan.shutdown()
 
-def _server(app: App) -> uvicorn.Server:
+
+async def _nothing() -> None:
+    """Have nothing to do every second."""
+
+
+def _server(app: App, every_second: Callable[[], Awaitable[None]] = _nothing) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -62,16 +78,19 @@ def _server(app: App) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         date_header=False,
+        proxy_headers=False,
         ws="none",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        timeout_notify=0,
+        callback_notify=every_second,
     )
     return _Server(config)
 
 
-def serve_forever(app: App, listening: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM; requests under way may finish."""
-    _server(app).run(sockets=[listening])
+def serve_forever(app: App, listening: socket.socket, every_second: Callable[[], Awaitable[None]] = _nothing) -> None:
+    """Serve until SIGINT or SIGTERM; requests under way may finish, unless a second SIGINT comes."""
+    _server(app, every_second).run(sockets=[listening])
 
 
 @contextmanager
@@ -85,5 +104,5 @@ def serving(app: App, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
         yield url_of(listening)
     finally:
         server.should_exit = True
-        thread.join(GRACEFUL_SECONDS + _START_SECONDS_MAX)
+        thread.join(STOP_SECONDS)
         listening.close()

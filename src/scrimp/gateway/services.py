@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from scrimp.clock import Clock
 from scrimp.config import BODY_LIMIT_BYTES
 from scrimp.core.belief.exchange import Exchange
-from scrimp.core.plan.planning import Policy, Prices
+from scrimp.core.plan.planning import Policy
+from scrimp.core.wire.prices import PriceBook
+from scrimp.gateway.hops import Hops
 from scrimp.gateway.hosts import HostCheck, any_host
 from scrimp.store.ledger import Ledger
 from scrimp.upstream.client import Upstream
@@ -34,7 +36,7 @@ class Services:
 
     upstream: Upstream
     ledger: Ledger
-    prices: Prices
+    prices: PriceBook
     clock: Clock
     policy: Policy = field(default_factory=Policy)
     new_id: Callable[[int], str] = new_exchange_id
@@ -42,3 +44,4 @@ class Services:
     body_limit_bytes: int = BODY_LIMIT_BYTES
     chained: bool = False
     host_check: HostCheck = any_host
+    hops: Hops = field(default_factory=Hops)

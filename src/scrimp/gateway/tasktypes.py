@@ -7,11 +7,13 @@ Claude Code says what its requests are for; the requests of any other client are
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from scrimp.core.belief.exchange import Exchange
 from scrimp.core.wire.blocks import block_text
 from scrimp.core.wire.request import Request
+from scrimp.core.wire.turns import at_once
 
 if TYPE_CHECKING:
     from scrimp.core.belief.task import TaskType
@@ -34,6 +36,10 @@ class TaskTypes:
 
     def name(self, exchange: Exchange, request: Request | None) -> str | None:
         """Return the readable type of a request; None where it could not be read."""
+        return at_once(self.naming(exchange, request))
+
+    def naming(self, exchange: Exchange, request: Request | None) -> Generator[None, None, str | None]:
+        """Name a request as `name` does, in turns where its template is new."""
         if exchange.request_class is not None:
             return _of_claude_code(exchange, request)
         if request is None:
@@ -43,19 +49,19 @@ class TaskTypes:
         if key in self._by_system:
             self._by_system.move_to_end(key)
             return self._by_system[key]
-        name = self._read(request)
+        name = yield from self._read(request)
         if sum(block.size for block in before if block.tier == "system") >= SYSTEM_BYTES_MIN:
             self._by_system[key] = name
             if len(self._by_system) > SYSTEMS_MAX:
                 self._by_system.popitem(last=False)
         return name
 
-    def _read(self, request: Request) -> str:
-        from scrimp.core.belief.task import assign, template  # noqa: PLC0415 - its patterns are slow to compile
+    def _read(self, request: Request) -> Generator[None, None, str]:
+        from scrimp.core.belief.task import assign, templating  # noqa: PLC0415 - its patterns are slow to compile
 
         tools = [block.name or block.kind for block in request.blocks if block.path.startswith("tools.")]
         system = [block_text(block) for block in request.tier("system")]
-        read = template(tools, system, request.first_user_text, has_format=request.output_format)
+        read = yield from templating(tools, system, request.first_user_text, has_format=request.output_format)
         name, known = assign(read, self._known)
         if len(known) > TYPES_MAX:
             return OTHER

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 from scrimp.core.wire.blocks import Block
+from scrimp.core.wire.request import TURN_BYTES
 from scrimp.core.wire.tokens import Calibration, count_blocks, generation, weigh_block
 
 #: Blocks remembered; the least recently used go first. One takes about 200 bytes.
 BLOCKS_MAX = 50_000
 
-_Key = tuple[bytes, int, str | None, float]
+_Key = tuple[bytes, int, str | None, float, str, bool]
 
 
 class Weights:
@@ -24,9 +25,21 @@ class Weights:
         """Return the estimated tokens of each block."""
         return count_blocks(model, blocks, calibration, weigh=self._weigh)
 
+    def weighing(self, model: str, blocks: Sequence[Block]) -> Generator[None, None, None]:
+        """Weigh blocks in advance, in turns: yields before each of them."""
+        weighed_bytes = TURN_BYTES
+        for block in blocks:
+            if weighed_bytes + block.size > TURN_BYTES:
+                weighed_bytes = 0
+                yield
+            self._weigh(block, model)
+            weighed_bytes += block.size
+        yield
+
     def _weigh(self, block: Block, model: str) -> float:
-        # A mark and the form of a text (string or list) are outside the digest, and both weigh a little.
-        key = (block.digest, block.size, block.ttl, generation(model).scale)
+        # A mark and the form of a text (string or list) are outside the digest, and so is whether it defines a tool.
+        scale, is_tool = generation(model).scale, block.path.startswith("tools.")
+        key = (block.digest, block.size, block.ttl, scale, block.kind, is_tool)
         weight = self._known.get(key)
         if weight is None:
             weight = self._known[key] = weigh_block(block, model)

@@ -3,7 +3,8 @@
 Every exchange costs what its record says it cost, else what the price book says; one whose price is unknown is counted
 as unpriced and adds nothing. Costs are whole nano-USD for each exchange, so that groups add up to the total exactly.
 A sum that leaves out anything that may have been billed is a lower bound, and says so. What the API refused (an HTTP
-status of 400 or more, no usage) is not billed (API docs, errors), so it makes no sum a lower bound.
+status of 400 or more, no usage) is not billed (API docs, errors), so it makes no sum a lower bound. Where each exchange
+states the most that it can have cost, a sum has an upper bound, too.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 class Group(msgspec.Struct):
     """The exchanges of one key. `cost_nano_usd` is the sum of the known costs, None if none is known.
 
+    `cost_upper_nano_usd` is the most that they can have cost together, None if there is no bound for one of them.
+
     * `unpriced_exchanges` have no known cost, for whatever reason.
     * `incomplete_exchanges` left some usage, but broke off before the final count.
     * `partial_output_exchanges` come from clients that recorded only the beginning of the output count.
@@ -60,6 +63,7 @@ class Group(msgspec.Struct):
     broken_exchanges: int
     open_exchanges: int
     cost_nano_usd: int | None
+    cost_upper_nano_usd: int | None
     share: float
     usage: Usage
 
@@ -111,18 +115,19 @@ class _Tally:
     """Running sums of one group: plain integers, because there are many exchanges."""
 
     _STATES = ("priced", "partial", "incomplete", "refused", "broken", "open")
-    _COUNTS = ("exchanges", *_STATES, "cost", "thinking", "searches")
+    _COUNTS = ("exchanges", *_STATES, "cost", "upper", "unbounded", "thinking", "searches")
     __slots__ = (*_COUNTS, "tokens")
 
     def __init__(self) -> None:
         self.exchanges = self.priced = self.partial = self.incomplete = self.refused = self.broken = self.open = 0
-        self.cost = self.thinking = self.searches = 0
+        self.cost = self.upper = self.unbounded = self.thinking = self.searches = 0
         self.tokens = [0, 0, 0, 0, 0]
 
     def add_exchange(self, exchange: Exchange, cost_nano_usd: int | None) -> bool:
         """Add an exchange, and return whether its known cost may leave something out."""
         self.exchanges += 1
         self.partial += exchange.output_partial
+        self.add_upper(_upper(exchange, cost_nano_usd))
         usage = exchange.usage
         if cost_nano_usd is not None:
             self.priced += 1
@@ -140,6 +145,12 @@ class _Tally:
         else:
             self.broken += 1
         return True
+
+    def add_upper(self, upper_nano_usd: int | None) -> None:
+        if upper_nano_usd is None:
+            self.unbounded += 1
+        else:
+            self.upper += upper_nano_usd
 
     def add_usage(self, usage: Usage) -> None:
         tokens = self.tokens
@@ -171,13 +182,25 @@ class _Tally:
             broken_exchanges=self.broken,
             open_exchanges=self.open,
             cost_nano_usd=self.cost if self.priced else None,
+            cost_upper_nano_usd=None if self.unbounded else self.upper,
             share=self.cost / whole_nano_usd if whole_nano_usd else 0.0,
             usage=self.usage(),
         )
 
 
 def _is_refused(exchange: Exchange) -> bool:
-    return exchange.http_status is not None and exchange.http_status >= REFUSED_FROM_STATUS
+    """Say whether the API refused: an error that is not its own states a cost that it may have had all the same."""
+    status = exchange.http_status
+    return status is not None and status >= REFUSED_FROM_STATUS and not exchange.cost_upper_nano_usd
+
+
+def _upper(exchange: Exchange, cost_nano_usd: int | None) -> int | None:
+    """Return the most that an exchange can have cost, None where no bound is known."""
+    if exchange.usage is not None and exchange.usage_complete and not exchange.output_partial:
+        return cost_nano_usd
+    if exchange.usage is None and cost_nano_usd is None and _is_refused(exchange):
+        return 0
+    return exchange.cost_upper_nano_usd
 
 
 # --- keys ---

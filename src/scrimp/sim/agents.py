@@ -6,7 +6,7 @@ A user text that contains `SCENARIO:<name><count>` selects a script, the last su
 * `paraN`: one turn with N parallel uses, then text;
 * `thinkN`: like loopN, each turn with a thinking block (where the request allows thinking);
 * `bigN`: one tool use whose output is N kB where the tool is a shell, then text;
-* `searchN`: a text after N web searches, where the web search tool is offered;
+* `searchN`: a text after N web searches, where the web search tool is offered and allows so many;
 * anything else: a short text.
 
 The same seed, prompts and number of messages give the same answer: neither marks nor the tools' output play a part, so
@@ -164,8 +164,10 @@ def _big(author: _Author, scene: Scene, tools: list[JsonObject]) -> list[JsonObj
 
 
 def _search(author: _Author, scene: Scene, _tools: list[JsonObject]) -> list[JsonObject]:
-    offered = any(str(tool.get("type")).startswith("web_search_") for tool in as_blocks(author.request.get("tools")))
-    searches = scene.count if offered and scene.step == 0 else 0
+    tools = as_blocks(author.request.get("tools"))
+    limits = [tool.get("max_uses") for tool in tools if str(tool.get("type")).startswith("web_search_")]
+    allowed = (limits[0] if isinstance(limits[0], int) else scene.count) if limits and scene.step == 0 else 0
+    searches = min(scene.count, allowed)
     pairs = [block for at in range(searches) for block in _search_pair(author, at)]
     return [*pairs, author.text()]
 

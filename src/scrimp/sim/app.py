@@ -20,7 +20,7 @@ from scrimp.clock import Clock
 from scrimp.sim.delivery import Delivery, deliver
 from scrimp.sim.encodings import choose
 from scrimp.sim.errors import ApiError
-from scrimp.sim.faults import INSTEAD, Fault, Faults, as_event, disturb
+from scrimp.sim.faults import INSTEAD, Fault, Source, as_event, disturb
 from scrimp.sim.machine import Answer, Simulator
 
 Scope = MutableMapping[str, Any]
@@ -55,7 +55,7 @@ class SimApp:
         realtime: bool,
         compress: bool,
         record: bool,
-        faults: Faults | None = None,
+        faults: Source | None = None,
     ) -> None:
         self.simulator = simulator
         self.faults = faults
@@ -130,13 +130,13 @@ class SimApp:
             raise ConnectionResetError("the connection breaks before an answer")
         headers = [(name.encode(), value.encode()) for name, value in delivery.headers]
         await send({"type": "http.response.start", "status": delivery.status, "headers": headers})
-        async with _watching(receive) as is_gone:
+        async with _watching(receive) as client:
             now_ms = 0
             for at_ms, data in delivery.wire():
                 if self._realtime and at_ms > now_ms:
-                    await asyncio.sleep((at_ms - now_ms) / 1_000)
+                    await client.keep_waiting((at_ms - now_ms) / 1_000)
                     now_ms = at_ms
-                if is_gone():
+                if client.is_gone():
                     return False
                 await send({"type": "http.response.body", "body": data, "more_body": True})
                 sent += data
@@ -153,12 +153,31 @@ def _abort(send: Send) -> None:
         transport.abort()
 
 
+class _Client:
+    """Who asked: whether it has gone, which servers tell only to who listens."""
+
+    def __init__(self, listening: asyncio.Future[MutableMapping[str, Any]]) -> None:
+        self._listening = listening
+
+    def is_gone(self) -> bool:
+        return self._listening.done() and self._listening.result()["type"] == "http.disconnect"
+
+    async def keep_waiting(self, seconds: float) -> None:
+        """Let it wait for so long, or until it leaves."""
+        waiting = asyncio.ensure_future(asyncio.sleep(seconds))
+        running: set[asyncio.Future[Any]] = {waiting} if self._listening.done() else {waiting, self._listening}
+        try:
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+
+
 @asynccontextmanager
-async def _watching(receive: Receive) -> AsyncIterator[Callable[[], bool]]:
-    """Lend a function that says whether the client has gone; servers tell that only to who listens."""
+async def _watching(receive: Receive) -> AsyncIterator[_Client]:
+    """Lend the client, listened to meanwhile."""
     listening = asyncio.ensure_future(receive())
     try:
-        yield lambda: listening.done() and listening.result()["type"] == "http.disconnect"
+        yield _Client(listening)
     finally:
         listening.cancel()
         with suppress(asyncio.CancelledError):
@@ -198,7 +217,7 @@ def create_app(
     realtime: bool = False,
     compress: bool = False,
     record: bool = False,
-    faults: Faults | None = None,
+    faults: Source | None = None,
 ) -> SimApp:
     """Return the ASGI application.
 

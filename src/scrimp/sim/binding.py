@@ -34,6 +34,8 @@ def prefixes(prompt: Prompt) -> Iterator[tuple[str, str]]:
 
 def binds(model: Model, rules: Rules) -> bool:
     """Say whether this model holds this account's thinking to its conversation."""
+    if rules.account == "exempt":
+        return False
     return model.binds_thinking == "always" or (model.binds_thinking == "new" and rules.account == "new")
 
 

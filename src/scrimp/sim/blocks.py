@@ -29,6 +29,10 @@ def nested(block: JsonObject) -> list[JsonObject]:
     return as_blocks(block.get("content"))
 
 
+#: Objects that the API takes as they are.
+_FREE_OBJECTS = frozenset({"input", "input_schema"})
+
+
 def walk(blocks: list[JsonObject]) -> Iterator[JsonObject]:
     """Yield every block and every block inside it, outermost first."""
     for block in blocks:
@@ -43,8 +47,9 @@ def compact(value: Any, *, sort_keys: bool) -> str:
 
 def _comparable(block: JsonObject) -> JsonObject:
     shown = {key: value for key, value in block.items() if key != "cache_control" and value is not None}
-    if block.get("type") in TOOL_USES and "input" in shown:
-        shown["input"] = compact(shown["input"], sort_keys=False)
+    for free in _FREE_OBJECTS & shown.keys():
+        if free == "input_schema" or block.get("type") in TOOL_USES:
+            shown[free] = compact(shown[free], sort_keys=False)
     if isinstance(shown.get("content"), (str, list)):
         shown["content"] = [_comparable(inner) for inner in nested(block)]
     return shown
@@ -54,7 +59,7 @@ def canonical(block: JsonObject) -> str:
     """Return the text that stands for what the API renders of a block.
 
     Two blocks render alike exactly if their canonical texts are equal: marks, null fields and the order of keys do not
-    count, but inside a tool's `input` the order does.
+    count, but inside a tool's `input` and in its `input_schema`, which are no objects of the API's own, the order does.
     """
     return compact(_comparable(block), sort_keys=True)
 

@@ -141,11 +141,9 @@ def _turns(request: JsonObject) -> list[tuple[int, JsonObject]]:
         if message["role"] == "system":
             continue
         if turns and turns[-1][1]["role"] == message["role"]:
-            at, before = turns.pop()
-            joined = [*as_blocks(before["content"]), *as_blocks(message["content"])]
-            turns.append((at, {"role": message["role"], "content": joined}))
+            turns[-1][1]["content"] += as_blocks(message["content"])
         else:
-            turns.append((index, message))
+            turns.append((index, {"role": message["role"], "content": as_blocks(message["content"])}))
     return turns
 
 

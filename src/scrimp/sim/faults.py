@@ -3,31 +3,13 @@
 Each run switches some kinds off altogether and weighs the others anew (swarm testing, as TigerBeetle does it), so that
 many runs reach combinations that an even mixture never would. A fault is drawn for each request in order, so the same
 seed disturbs the same requests in the same way.
-
-    kind          what the client sees                                     billed
-    -----------   ------------------------------------------------------   --------------------------
-    rate_limit    429 with retry-after                                     no
-    spend_limit   429 without, enforced_spend_limit_reached                no
-    overloaded    529                                                      no
-    server_error  500                                                      no
-    bad_gateway   502 with a page of HTML                                  no
-    reset         the connection breaks before a status, nothing was done  no
-    lost          the same, after the work was begun                       as `Rules.cut_bill` says
-    cut           the connection breaks at any byte of the answer          as `Rules.cut_bill` says
-    end           the answer ends at any byte as if it were whole          as `Rules.cut_bill` says
-    error_first   a stream whose only event is an error; else 529          no
-    error_later   a stream that goes over into an error                    as `Rules.cut_bill` says
-    slow          every piece comes late                                   in full
-    silent        nothing for minutes in the middle of an answer           in full
-    pings         nothing but pings for minutes                            in full
-    duplicate     whole, but the client sends the request again            both
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
-from typing import Literal, get_args
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, Protocol, get_args
 
 import msgspec
 
@@ -54,6 +36,29 @@ Kind = Literal[
     "duplicate",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_CUT = "as cut_bill says"
+#: kind -> what the client sees, and what of it is billed.
+MEANINGS: dict[Kind, tuple[str, str]] = {
+    "rate_limit": ("429 with retry-after", "no"),
+    "spend_limit": ("429 without, enforced_spend_limit_reached", "no"),
+    "overloaded": ("529", "no"),
+    "server_error": ("500", "no"),
+    "bad_gateway": ("502 with a page of HTML", "no"),
+    "reset": ("the connection breaks before a status, nothing was done", "no"),
+    "lost": ("the same, after the work was begun", _CUT),
+    "cut": ("the connection breaks at any byte of the answer", _CUT),
+    "end": ("the answer ends at any byte as if it were whole", _CUT),
+    "error_first": ("a stream whose only event is an error; else 529", "no"),
+    "error_later": ("a stream that goes over into an error", _CUT),
+    "slow": ("every piece comes late, in real time", "in full"),
+    "silent": ("nothing for minutes in the middle of an answer, in real time", "in full"),
+    "pings": ("nothing but pings for minutes, in real time", "in full"),
+    "duplicate": ("whole, but the client sends the request again", "both"),
+}
+
+#: What a server can do by itself: a duplicate is the doing of a client.
+SERVED: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind != "duplicate")
 
 #: How long a silent answer says nothing, longer than clients wait, and how often pings come, in milliseconds.
 SILENCE_MS = 330_000
@@ -94,6 +99,25 @@ def swarm(seed: int) -> dict[Kind, int]:
     """Return one run's weights: about half of the kinds are off, the others weigh one to ten."""
     draw = random.Random(f"swarm:{seed}")
     return {kind: draw.randint(1, _WEIGHT_MAX) for kind in KINDS if draw.getrandbits(1)}
+
+
+class Source(Protocol):
+    """Where faults come from."""
+
+    def next(self) -> Fault | None:
+        """Return the next request's fault, None for none."""
+        ...
+
+
+class Script:
+    """The faults of the first requests, one for each in its order; the requests after them have none."""
+
+    def __init__(self, steps: Iterable[Fault | None]) -> None:
+        self._steps = iter(tuple(steps))
+
+    def next(self) -> Fault | None:
+        """Return the next request's fault, None for none."""
+        return next(self._steps, None)
 
 
 class Faults:

@@ -59,7 +59,7 @@ class Traffic(msgspec.Struct, frozen=True):
     * `deferred_tools`: tools that are not in the prompt until a tool result refers to them.
     * `wide_turns`: so many tool uses in one turn that the earlier breakpoint is out of sight.
     * `searches`: the API's own web search, whose results are cached by breakpoints that no request shows; off, because
-      an observer of requests cannot foresee them.
+      an observer of requests learns of them only by the next one.
     """
 
     compaction: bool = True
@@ -83,8 +83,14 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def words(draw: random.Random, count: int) -> str:
-    """Return so many words."""
-    return " ".join(draw.choice(_WORDS) for _ in range(count))
+    """Return so many words; drawn bit by bit, since texts are most of what a conversation draws."""
+    bits = len(_WORDS).bit_length()
+    drawn: list[str] = []
+    while len(drawn) < count:
+        at = draw.getrandbits(bits)
+        if at < len(_WORDS):
+            drawn.append(_WORDS[at])
+    return " ".join(drawn)
 
 
 def chance(draw: random.Random, percent: int) -> bool:
@@ -137,7 +143,7 @@ def thinking(model: str) -> JsonObject:
 
 
 #: The API's own web search.
-SEARCH: JsonObject = {"type": "web_search_20250305", "name": "web_search"}
+SEARCH: JsonObject = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
 
 
 def takes_system_messages(name: str) -> bool:

@@ -8,6 +8,7 @@ have pools and headers of their own, and so has count_tokens.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import msgspec
 
@@ -108,19 +109,27 @@ class _Pool:
 
 
 class Limits:
-    """Every workspace's buckets under one tier; with `enforce` an empty one refuses."""
+    """Every workspace's buckets under one tier; with `enforce` an empty one refuses.
 
-    def __init__(self, tier: str, *, enforce: bool) -> None:
+    `own` are amounts of one's own, by the name of the field of `Allowance`, in place of the tier's.
+    """
+
+    def __init__(self, tier: str, *, enforce: bool, own: Mapping[str, int] | None = None) -> None:
         self._tier = tier
         self._enforce = enforce
+        self._own = own or {}
         self._pools: OrderedDict[tuple[str, str], _Pool] = OrderedDict()
 
     def _pool(self, workspace: str, pool: str, now_ms: int) -> _Pool:
-        found = self._pools.setdefault((workspace, pool), _Pool(_allowance(pool, self._tier), now_ms))
+        found = self._pools.setdefault((workspace, pool), _Pool(self._allowance(pool), now_ms))
         self._pools.move_to_end((workspace, pool))
         if len(self._pools) > POOLS_MAX:
             self._pools.popitem(last=False)
         return found
+
+    def _allowance(self, pool: str) -> Allowance:
+        documented = _allowance(pool, self._tier)
+        return documented if pool == COUNTING else msgspec.structs.replace(documented, **self._own)
 
     def admit(self, workspace: str, pool: str, input_tokens: int, now_ms: int) -> None:
         """Refuse a request that its pool has no room for; `input_tokens` leaves out what is read from the cache."""

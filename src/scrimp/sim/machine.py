@@ -70,14 +70,18 @@ _EXPIRE_EVERY = 1_000
 
 
 class Simulator:
-    """The Claude API, seeded. `keys` are the credentials that it accepts; None accepts any."""
+    """The Claude API, seeded.
 
-    def __init__(self, rules: Rules | None = None, seed: int = 0, keys: frozenset[str] | None = None) -> None:
+    `keys` are the credentials that it accepts, each with the name of its workspace; None accepts any, and each is then
+    a workspace of its own.
+    """
+
+    def __init__(self, rules: Rules | None = None, seed: int = 0, keys: Mapping[str, str] | None = None) -> None:
         self.rules = rules or Rules()
         self.seed = seed
         self.invoice = billing.Invoice()
         self.cache = Cache(self.rules, seed)
-        self.limits = Limits(self.rules.tier, enforce=self.rules.enforce_limits)
+        self.limits = Limits(self.rules.tier, enforce=self.rules.enforce_limits, own=_own_limits(self.rules))
         self.threads = Threads(self.rules)
         self.diagnostics = Diagnostics(self.rules)
         self._keys = keys
@@ -128,7 +132,7 @@ class Simulator:
         key = checks.credential(headers)
         if self._keys is not None and key not in self._keys:
             raise ApiError(401, "invalid x-api-key")
-        workspace = sha256(key.encode()).hexdigest()[:16]
+        workspace = sha256(key.encode()).hexdigest()[:16] if self._keys is None else self._keys[key]
         return Caller(workspace, checks.version(headers), checks.betas(headers), headers.get("host") or agents.HOST)
 
     def _message(self, sent: JsonObject, caller: Caller, now_ms: int, instant: bool) -> Answer:
@@ -256,6 +260,15 @@ class Simulator:
     def _next_id(self, prefix: str) -> str:
         self._requests += 1
         return prefix + sha256(f"{self.seed}:{self._requests}".encode()).hexdigest()[:22]
+
+
+def _own_limits(rules: Rules) -> dict[str, int]:
+    amounts = {
+        "requests": rules.requests_per_minute,
+        "input_tokens": rules.input_tokens_per_minute,
+        "output_tokens": rules.output_tokens_per_minute,
+    }
+    return {name: amount for name, amount in amounts.items() if amount is not None}
 
 
 def _check_length(prompt: Prompt, model: Model) -> None:

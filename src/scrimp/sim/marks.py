@@ -30,9 +30,9 @@ def _ttl(control: Any, path: str) -> str:
     if not isinstance(control, dict) or control.get("type") != "ephemeral":
         raise bad_request(f"{path}.type: Input should be 'ephemeral'")
     ttl = control.get("ttl") or "5m"
-    if ttl not in TTL_MS:
+    if not isinstance(ttl, str) or ttl not in TTL_MS:
         raise bad_request(f"{path}.ttl: Input should be '5m' or '1h'")
-    return str(ttl)
+    return ttl
 
 
 def _explicit(positions: Sequence[Position]) -> list[Mark]:

@@ -30,7 +30,7 @@ TIERS = ("tools", "system", "messages")
 _SYSTEM_TIER_TOOLS = ("web_search_", "web_fetch_")
 
 _ATTRIBUTION = "x-anthropic-billing-header:"
-_VOLATILE_ATTRIBUTION = re.compile(r"\s*\b(?:cch|cc_prev_req|cc_prompt_id)=[^;]*;?")
+_VOLATILE_ATTRIBUTION = re.compile(r"(?<!\s)\s*\b(?:cch|cc_prev_req|cc_prompt_id)=[^;]*;?")
 
 _COLLAPSING = frozenset({"tool_use", "tool_result"})
 
@@ -109,8 +109,9 @@ def _attribution(block: JsonObject, rules: Rules) -> JsonObject | None:
 
 def _expanded(block: JsonObject, deferred: dict[str, JsonObject]) -> JsonObject:
     """Return the block with each tool_reference to a deferred tool carrying the definition it stands for."""
-    if block.get("type") == "tool_reference" and str(block.get("tool_name")) in deferred:
-        return {**block, "definition": deferred[str(block["tool_name"])]}
+    name = str(block.get("tool_name"))
+    if block.get("type") == "tool_reference" and name in deferred:
+        return {**block, "definition": deferred[name]}
     inner = nested(block) if isinstance(block.get("content"), list) else []
     return {**block, "content": [_expanded(child, deferred) for child in inner]} if inner else block
 

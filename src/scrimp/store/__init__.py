@@ -20,6 +20,9 @@ The database is a SQLite file (WAL), or PostgreSQL by URL, which several gateway
 committed twice without harm, because opening again changes nothing and a closed row is final; that is what lets the
 writer keep its rows while a server is away, and try again when nobody can tell whether a commit arrived.
 
+A file can be deleted, moved or replaced while it is written, and SQLite would go on writing what nobody can read. So
+after each group the ledger looks whether its path still names the file, and begins anew with that group where not.
+
 Who knows what: `rows` maps an `Exchange` to a row and back (pure); `schema` is the table in SQLAlchemy and the one
 source of `schema.sql` (the statements that make a fresh ledger) and of the migrations; `statements` holds the
 statements of everyday work as plain text; `database` is the seam, `sqlite` and `postgres` are the only files that know

@@ -39,8 +39,16 @@ class Database(Protocol):
         """Return whether there is a ledger, without making one."""
         ...
 
-    def connect(self) -> None:
-        """Open the writer's connection."""
+    def connect(self, *, to_read: bool = False) -> None:
+        """Open the writer's connection; one `to_read` need not be able to write where it may not."""
+        ...
+
+    def is_gone(self) -> bool:
+        """Return whether what the writer is connected to is no longer what the name says: a file that was deleted."""
+        ...
+
+    def begin_anew(self) -> None:
+        """Connect to what the name says now; where that fails, what was connected to stays."""
         ...
 
     def version(self) -> str | None:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from types import TracebackType
 from typing import Protocol, Self
@@ -25,7 +26,7 @@ from scrimp.clock import Clock, SystemClock
 from scrimp.config import default_ledger_path
 from scrimp.core.belief.exchange import Exchange
 from scrimp.errors import ConfigError, LedgerError
-from scrimp.store.database import BUSY_TIMEOUT_MS, Database
+from scrimp.store.database import BUSY_TIMEOUT_MS, Database, LedgerBusy
 from scrimp.store.migrations import HEAD
 from scrimp.store.retention import Retention
 from scrimp.store.rows import CLOSED, COLUMNS, FIXED_COLUMNS, OPEN, Row, from_row, to_row
@@ -36,6 +37,8 @@ from scrimp.store.writer import QUEUE_LIMIT_EXCHANGES, Entry, GroupWriter, again
 #: The first and the last moment that a ledger can hold, in milliseconds since the epoch.
 FIRST_MS = -(2**63)
 LAST_MS = 2**63 - 1
+
+_log = logging.getLogger("scrimp.store")
 
 
 class Ledger(Protocol):
@@ -96,10 +99,11 @@ class SqlLedger:
         busy_timeout_ms: int = BUSY_TIMEOUT_MS,
         queue_limit_exchanges: int = QUEUE_LIMIT_EXCHANGES,
         retention_days: int | None = None,
+        to_read: bool = False,
         clock: Clock | None = None,
     ) -> None:
         self._database = database_of(url, busy_timeout_ms)
-        self._database.connect()
+        self._database.connect(to_read=to_read)
         try:
             self._make_ready()
         except BaseException:
@@ -107,7 +111,8 @@ class SqlLedger:
             raise
         old = self._database.delete_closed
         chore = None if retention_days is None else Retention(old, retention_days, clock or SystemClock())
-        self._writer = GroupWriter(self._database.commit, queue_limit_exchanges=queue_limit_exchanges, chore=chore)
+        self._stale = False
+        self._writer = GroupWriter(self._commit, queue_limit_exchanges=queue_limit_exchanges, chore=chore)
         atexit.register(self._writer.stop)
 
     @property
@@ -124,6 +129,37 @@ class SqlLedger:
             from scrimp.store.migrations.upgrade import upgrade  # noqa: PLC0415 - alembic is slow to import
 
             upgrade(self._database, version)
+
+    def _commit(self, rows: Sequence[Row]) -> None:
+        """Write a group; where the ledger's file was deleted or replaced meanwhile, begin anew with this group.
+
+        Looking comes after writing, so that no row is only in a file that was gone before it was written.
+        """
+        try:
+            if not self._stale:
+                self._database.commit(rows)
+        except LedgerError:
+            if not self._database.is_gone():
+                raise
+        if self._stale or self._database.is_gone():
+            self._begin_anew()
+            self._database.commit(rows)
+
+    def _begin_anew(self) -> None:
+        """Go on in what the ledger's name means now; whatever keeps us from it, the rows wait."""
+        if not self._stale:
+            self._stale = True
+            _log.error(
+                "The ledger %s was deleted or replaced while in use, and what it held went with it. A new one is begun "
+                "in its place. To have the old one back, stop Scrimp and restore a copy.",
+                self.name,
+            )
+        try:
+            self._database.begin_anew()
+            self._make_ready()
+        except LedgerError as error:
+            raise LedgerBusy(error.message, error.hint) from error
+        self._stale = False
 
     @property
     def trouble(self) -> LedgerError | None:
@@ -267,11 +303,14 @@ def open_ledger(
     """Open the ledger that a path or a URL names, or the user's own one; make it unless it must exist.
 
     `sqlite:///PATH` is a file as the bare path is, `postgresql://USER@HOST/NAME` a database that gateways may share.
-    Raises `ConfigError` for a name that cannot be a ledger, `LedgerError` for a ledger that cannot be used.
+    One that must exist need not be ours to write where it is only read. Raises `ConfigError` for a name that cannot be
+    a ledger, `LedgerError` for a ledger that cannot be used.
     """
     place = default_ledger_path(os.environ) if url is None else url
     if must_exist and not exists(place):
         raise ConfigError(
             f"There is no ledger at {describe(place)}.", "Run the gateway first (scrimp up), or name another --db."
         )
-    return SqlLedger(place, queue_limit_exchanges=queue_limit_exchanges, retention_days=retention_days)
+    return SqlLedger(
+        place, queue_limit_exchanges=queue_limit_exchanges, retention_days=retention_days, to_read=must_exist
+    )

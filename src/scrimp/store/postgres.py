@@ -174,10 +174,19 @@ class PostgresDatabase:
                 "Make one for it: createdb --encoding UTF8 --template template0 NAME",
             )
 
-    def connect(self) -> None:
+    def connect(self, *, to_read: bool = False) -> None:  # noqa: ARG002 - a server needs no files of ours for it
         """Connect to the server."""
         with self._in_sentences():
             self._connection = self._dial()
+
+    def is_gone(self) -> bool:
+        """Return False: a server that is gone says so itself."""
+        return False
+
+    def begin_anew(self) -> None:
+        """Connect to the server again."""
+        self.close()
+        self.connect()
 
     def _lost(self, connection: _Connection, error: psycopg.Error) -> bool:
         return connection.closed or (error.sqlstate or "").startswith(_DIAL_AGAIN)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -13,6 +15,7 @@ from importlib.resources import files
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from urllib.parse import quote
 
 from scrimp.errors import ConfigError, LedgerError
 from scrimp.store.database import BUSY_TIMEOUT_MS, LedgerBusy, is_ledger
@@ -59,6 +62,8 @@ _MEANINGS: dict[int, tuple[type[LedgerError], str, str]] = {
     sqlite3.SQLITE_CORRUPT: (LedgerError, "is damaged", "Move it aside (scrimp begins a new one) or restore a copy."),
     sqlite3.SQLITE_NOTADB: (LedgerError, "is not a ledger", "Name another file with --db, or move this one aside."),
 }
+#: What SQLite says where it cannot make its files beside the ledger.
+_NO_ROOM_BESIDE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 _UNFORESEEN = (LedgerError, "refused a statement", "Report this as a fault of Scrimp.")
 
 
@@ -90,11 +95,16 @@ def path_of(url: str | os.PathLike[str]) -> Path:
     return Path(name).expanduser()
 
 
-def _make_private(path: Path) -> None:
-    """Make the file (mode 0600) and the folders (mode 0700) that are not there yet; what is there stays as it is."""
+def _make_folders(path: Path) -> None:
+    """Make the folders of a file (mode 0700) that are not there yet; what is there stays as it is."""
     for folder in reversed(path.parents):
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
+
+
+def _make_private(path: Path) -> None:
+    """Make the file (mode 0600) and its folders where they are not there yet."""
+    _make_folders(path)
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
@@ -110,10 +120,11 @@ def _refuse_torn(path: Path) -> None:
         head = file.read(18)
     if not MAGIC.startswith(head[: len(MAGIC)]):
         raise _broken(path, sqlite3.SQLITE_NOTADB, "its first bytes are not SQLite's")
-    size, log = path.stat().st_size, path.with_name(f"{path.name}-wal")
+    logged = _is_filled(_log_of(path))  # asked first: whoever begins the file now writes it before its log
+    size = path.stat().st_size
     if size % max(SMALLEST_PAGE_BYTES, int.from_bytes(head[16:], "big")):
         raise _broken(path, sqlite3.SQLITE_CORRUPT, "it ends within a page")
-    if size == 0 and log.exists() and log.stat().st_size > 0:
+    if size == 0 and logged:
         raise _broken(path, sqlite3.SQLITE_CORRUPT, "it is empty, but not the -wal file beside it")
 
 
@@ -122,8 +133,54 @@ def _broken(path: Path, code: int, why: str) -> LedgerError:
     return kind(f"The ledger {path} {what} ({why}).", then)
 
 
-def _connect(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=busy_timeout_ms / 1000, isolation_level=None, check_same_thread=False)
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+def _is_filled(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def _connect(path: Path | str, busy_timeout_ms: int) -> sqlite3.Connection:
+    """Open a file by its path, or by one of SQLite's own URIs."""
+    return sqlite3.connect(
+        path,
+        timeout=busy_timeout_ms / 1000,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=isinstance(path, str),
+    )
+
+
+def _is_writable(path: Path) -> bool:
+    """Return whether SQLite could write its files beside the ledger, which it does to read a ledger in WAL mode."""
+    as_we_are = os.access in os.supports_effective_ids
+    return all(os.access(each, os.W_OK, effective_ids=as_we_are) for each in (path.parent, path))
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open the ledger's file for reading, also where nothing may be written.
+
+    There SQLite needs its two files beside the ledger, which are there while a gateway of somebody else runs. Without
+    them the file is whole by itself, unless a log was left behind (SQLite docs, WAL mode, read-only databases).
+    """
+    if _is_writable(path):
+        connection = _connect(path, BUSY_TIMEOUT_MS)
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+    place = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro"
+    connection = _connect(place, BUSY_TIMEOUT_MS)
+    try:
+        connection.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if error.sqlite_errorcode & 0xFF not in _NO_ROOM_BESIDE or _is_filled(_log_of(path)):
+            raise
+        return _connect(f"{place}&immutable=1", BUSY_TIMEOUT_MS)
+    return connection
 
 
 def _set_pragmas(connection: sqlite3.Connection) -> None:
@@ -141,15 +198,22 @@ def _set_pragmas(connection: sqlite3.Connection) -> None:
             return
 
 
-def connect(path: Path, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> sqlite3.Connection:
-    """Open the ledger's file for writing, made first where there is none; the connection commits by word only."""
+@contextmanager
+def _made(path: Path) -> Iterator[None]:
+    """Turn what the system refuses within into a `LedgerError`."""
     try:
-        _make_private(path)
-        _refuse_torn(path)
+        yield
     except OSError as error:
         raise LedgerError(
             f"The ledger {path} cannot be made ({error.strerror}).", "Name another place with --db, or mend this one."
         ) from error
+
+
+def connect(path: Path, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> sqlite3.Connection:
+    """Open the ledger's file for writing, made first where there is none; the connection commits by word only."""
+    with _made(path):
+        _make_private(path)
+        _refuse_torn(path)
     with in_sentences(path):
         connection = _connect(path, busy_timeout_ms)
         try:
@@ -161,13 +225,31 @@ def connect(path: Path, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> sqlite3.Conne
     return connection
 
 
+def _identity(path: Path) -> tuple[int, int]:
+    """Return which file a path names."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other gateways from doing the same in this folder at the same time."""
+    with _made(path):
+        _make_folders(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a connection of its own for reading one consistent state, whatever is written meanwhile."""
     with in_sentences(path):
-        connection = _connect(path, BUSY_TIMEOUT_MS)
+        connection = connect_to_read(path)
         try:
-            connection.execute("PRAGMA query_only = ON")
             yield connection
         finally:
             connection.close()
@@ -231,6 +313,8 @@ class SqliteDatabase:
         self.path = path_of(url)
         self._busy_timeout_ms = busy_timeout_ms
         self.connection: sqlite3.Connection
+        #: Which file it is that `connection` writes, whatever its path names by now.
+        self._file: tuple[int, int] | None = None
 
     @property
     def name(self) -> str:
@@ -241,9 +325,37 @@ class SqliteDatabase:
         """Return whether the file is there."""
         return self.path.exists()
 
-    def connect(self) -> None:
-        """Open the file, made first where there is none."""
-        self.connection = connect(self.path, self._busy_timeout_ms)
+    def connect(self, *, to_read: bool = False) -> None:
+        """Open the file, made first where there is none; one that is only read may be in a place that is not ours."""
+        if to_read and not _is_writable(self.path):
+            with in_sentences(self.path):
+                self.connection = connect_to_read(self.path)
+        else:
+            self.connection = connect(self.path, self._busy_timeout_ms)
+        self._file = _identity(self.path)
+
+    def is_gone(self) -> bool:
+        """Return whether the path names another file by now, or none."""
+        try:
+            return _identity(self.path) != self._file
+        except OSError as error:
+            return error.errno in {errno.ENOENT, errno.ENOTDIR}
+
+    def begin_anew(self) -> None:
+        """Let go of a file that is gone and open what its path names now, made first where that is nothing.
+
+        Its log stays behind under a name that a new file would take for its own. So what is in it goes to the file,
+        wherever that is now, and it is removed; of several processes the first does that for all.
+        """
+        with _alone(self.path):
+            if not self.path.exists():
+                with suppress(sqlite3.Error):
+                    self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                for suffix in ("-wal", "-shm"):
+                    self.path.with_name(f"{self.path.name}{suffix}").unlink(missing_ok=True)
+            before = self.connection
+            self.connect()
+            before.close()
 
     def version(self) -> str | None:
         """Return the file's revision; see `version_of`."""

@@ -104,6 +104,7 @@ class GroupWriter:
         self._entries: deque[Entry] = deque()
         self._ready = threading.Condition()
         self._urgent = False
+        self._looks_by_itself = False
         self._stopping = False
         self._rejected: LedgerError | None = None
         self._thread: threading.Thread | None = None
@@ -123,7 +124,8 @@ class GroupWriter:
             if entry.waiter is not None:
                 self._urgent = True
             self._start()
-            self._ready.notify()
+            if self._is_due() or not self._looks_by_itself:
+                self._ready.notify()
 
     def _full(self) -> LedgerError:
         why = self.trouble.message if self.trouble else "It is slower than the traffic."
@@ -149,14 +151,22 @@ class GroupWriter:
         The group is empty where it is time for the chore.
         """
         with self._ready:
-            idle_s = None if self._idle_ms is None else self._idle_ms / 1000
-            if not self._ready.wait_for(lambda: self._entries or self._stopping, timeout=idle_s):
-                return [], False
-            gather_ms = RETRY_MS if self.trouble else GATHER_MS
-            self._ready.wait_for(self._is_due, timeout=gather_ms / 1000)
+            if not self._gather() and not self._entries:
+                idle_s = None if self._idle_ms is None else self._idle_ms / 1000
+                if not self._ready.wait_for(lambda: self._entries or self._stopping, timeout=idle_s):
+                    return [], False
+                self._gather()
             group = list(islice(self._entries, GROUP_LIMIT_EXCHANGES))
             self._urgent = len(group) < len(self._entries)
             return group, self._stopping
+
+    def _gather(self) -> bool:
+        """Wait a little for rows to come; only one that somebody waits for is worth waking the thread."""
+        gather_ms = RETRY_MS if self.trouble else GATHER_MS
+        self._looks_by_itself = True
+        due = self._ready.wait_for(self._is_due, timeout=gather_ms / 1000)
+        self._looks_by_itself = False
+        return due
 
     def _is_due(self) -> bool:
         full = len(self._entries) >= GROUP_LIMIT_EXCHANGES and self.trouble is None

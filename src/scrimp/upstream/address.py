@@ -14,6 +14,8 @@ from scrimp.errors import ConfigError
 #: The part of a target that every client of the API writes itself, so that no base may end with it.
 _OF_EVERY_TARGET = ("/v1", "/v1/messages")
 
+_ANTHROPIC = "anthropic.com"
+
 
 def without_credentials(url: str) -> str:
     """Return a URL that may be shown: no user, password, query or fragment, however badly they were written.
@@ -59,6 +61,12 @@ def _refuse_what_clients_write(shown: str) -> None:
                 f"The upstream's address {shown} ends with {end}, which every client adds itself.",
                 f"Give {bare.removesuffix(end)} instead.",
             )
+
+
+def is_the_api(base_url: str) -> bool:
+    """Whether an upstream is Anthropic's own, so that no gateway of ours can be behind that name."""
+    host = base_of(base_url).host or ""
+    return host == _ANTHROPIC or host.endswith(f".{_ANTHROPIC}")
 
 
 def url_below(base: URL, target: str) -> URL:

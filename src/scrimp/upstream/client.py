@@ -1,7 +1,7 @@
 """The seam to the Claude API: one method, and raw bytes in both directions.
 
-`AiohttpUpstream` (over the network) and `AsgiUpstream` (an app in this process) stand behind it. Importing this
-module costs nothing; each implementation imports what it needs.
+`DirectUpstream` and `AiohttpUpstream` (over the network) and `AsgiUpstream` (an app in this process) stand behind it.
+Importing this module costs nothing; each implementation imports what it needs.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Upstream(Protocol):
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Return the response once its headers are here. Nothing is sent twice, followed or decoded.
 
-        Raises `UpstreamUnavailable` where no answer came: refused, unknown name, bad certificate, closed before a
-        header. What the request's own body iterator raises comes back as it is.
+        Raises `UpstreamUnavailable` where no answer came; its kind `UpstreamUnreachable` where there was no connection:
+        refused, unknown name, bad certificate. What the request's own body iterator raises comes back as it is.
         """
         ...

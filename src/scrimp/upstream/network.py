@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 
-from scrimp.errors import UpstreamUnavailable
+from scrimp.errors import UpstreamUnavailable, UpstreamUnreachable
 from scrimp.upstream.address import base_of, proxy_from_environment, url_below, verifying
 from scrimp.upstream.client import RawHeaders, UpstreamRequest, UpstreamResponse, end_to_end
 from scrimp.upstream.outgoing import PiecewiseBody, body_of, headers_of
@@ -34,7 +34,11 @@ HEADERS_LIMIT_COUNT = 512
 UNSAID = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 
-def _reason(error: Exception) -> str:
+#: Errors of aiohttp before there was a connection to send on.
+_NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+
+def reason_of(error: Exception) -> str:
     """Return what went wrong in the system's own words."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     code = getattr(cause, "errno", None)
@@ -106,8 +110,9 @@ class AiohttpUpstream:
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(data, PiecewiseBody) and data.failure is not None:
                 raise data.failure from None
-            raise UpstreamUnavailable(
-                f"Nothing answered at {self._base} ({_reason(error)}).", "Check the address and the network."
+            failed = UpstreamUnreachable if isinstance(error, _NOT_CONNECTED) else UpstreamUnavailable
+            raise failed(
+                f"Nothing answered at {self._base} ({reason_of(error)}).", "Check the address and the network."
             ) from error
         return _NetworkResponse(response)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from scrimp.core.belief.session import Belief
 from scrimp.core.plan.planning import Policy, Settlement, plan, settle
 from scrimp.core.wire.blocks import Block
+from scrimp.core.wire.prices import RateCard
 from scrimp.core.wire.request import Request, parse
 from scrimp.core.wire.tokens import Calibration
 from scrimp.core.wire.usage import Metered, Usage, UsageLine
@@ -23,6 +24,12 @@ class PennyBook:
         if any(line.model == "unknown" for line in lines):
             return None
         return sum(line.usage.total_input_tokens + line.usage.output_tokens for line in lines)
+
+    def line_card(self, line: UsageLine, at_ms: int, length: int) -> RateCard | None:
+        """Return a card of the same prices."""
+        assert at_ms > 0
+        assert length >= 0
+        return None if line.model == "unknown" else RateCard(1_000, 1_000, 1_000, 1_000, 1_000)
 
 
 def count(_model: str, blocks: Sequence[Block], _calibration: Calibration) -> Sequence[int]:

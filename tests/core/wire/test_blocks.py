@@ -7,7 +7,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from scrimp.core.wire import blocks
 from scrimp.core.wire.blocks import Block, block_head, block_text, content_blocks, digest_of, unmarked
 
 
@@ -57,3 +60,19 @@ def test_marks_go_and_the_rest_stays() -> None:
 def test_the_role_is_part_of_the_digest() -> None:
     """The same words of another speaker are another prompt."""
     assert digest_of("user", b"a") != digest_of("assistant", b"a")
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *(b'"cache_control"', b'"cache_control"', b":", b" : ", b'{"type":"ephemeral"}', b"null", b"{", b"}"),
+                *(b",", b" ", b"\n", b'"a":1', b'"text":"x"', b"["),
+            ]
+        ),
+        max_size=30,
+    ).map(b"".join)
+)
+def test_marks_are_taken_out_as_their_pattern_says(content: bytes) -> None:
+    """Looking only where a mark may be takes out what one pattern over the whole text would."""
+    assert blocks._MARK.sub(b"", content) == unmarked(content)

@@ -13,7 +13,7 @@ from scrimp.core.wire.cachekey import key_settings, read_settings, thinking_turn
 def settings(given: dict[str, dict[str, Any]], model: str = "claude-opus-5-5") -> object:
     """Return the key's settings for the given request parameters."""
     named = (given.get("tool_choice", {}), given.get("thinking", {}), given.get("output_config", {}))
-    return key_settings(model, [], *named, effort_in_messages=False)
+    return key_settings(model, *named, effort_in_messages=False, has_image=False, is_cited=False)
 
 
 @pytest.mark.parametrize(

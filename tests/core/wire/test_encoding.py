@@ -73,6 +73,17 @@ def test_corrupt_bytes_raise_one_error(coding: str) -> None:
         decode(b"\xff\x00 this is not a coded body" * 50)
 
 
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_many_small_bombs_are_one(coding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is for all that a chunk decodes to, however many frames that comes in."""
+    monkeypatch.setattr(encoding, "PIECE_BYTES_MAX", 1 << 16)
+    frame = CODERS[coding](bytes(1 << 15))
+
+    assert bytes(1 << 16) == decoder(coding)(frame * 2)
+    with pytest.raises(CodingError, match="more than 65536 bytes"):
+        decoder(coding)(frame * 3)
+
+
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "deflate"])
 def test_a_bomb_is_refused(coding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small chunk cannot fill the memory: past the limit it is an error, not an answer."""

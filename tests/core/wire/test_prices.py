@@ -364,6 +364,7 @@ def test_a_half_is_rounded_up() -> None:
         ((ModelPrices("m", (entry(rows=(PriceRow("standard", CARD, 5),)),)),), "no single card"),
         ((ModelPrices("m", (entry(rows=(PriceRow("standard", CARD),) * 2),)),), "no single card"),
         ((ModelPrices("m", (entry(geography={"us": (11, 100)}),)),), "not a whole number"),
+        ((ModelPrices("m", (entry(geography={"us": (10**13, 1)}),)),), "more than a dollar per token"),
         ((ModelPrices("m", (entry(),), ("x",)), ModelPrices("x", (entry(),))), "go by the name 'x'"),
     ],
 )

@@ -269,6 +269,12 @@ def test_other_parameters_are_not(setting: dict[str, Any]) -> None:
         b'{"model":"m","messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b'{"model":"m","messages":[{"role":"user","content":[' + b"[" * 50_000 + b"]" * 50_000 + b"]}]}",
         b'{"model":"m","messages":[]',
+        b'{"model":"%b","messages":[]}' % (b"m" * 201),
+        b'{"model":"m","messages":[],"speed":"%b"}' % (b"f" * 201),
+        b'{"model":"m","messages":[%b{}]}' % (b"{}," * 100_000),
+        b'{"model":"m","messages":[{"content":[%b{}]}]}' % (b"{}," * 100_000),
+        b'{"model":"m","messages":[{"content":[%b{}]},{"content":[%b{}]}]}' % ((b"{}," * 60_000,) * 2),
+        b'{"model":"m","messages":[],"tools":[%b{}]}' % (b"{}," * 100_000),
     ],
 )
 def test_what_is_not_a_request_is_unreadable(body: bytes) -> None:
@@ -285,6 +291,18 @@ def test_random_bytes_never_escape(body: bytes) -> None:
     except RequestUnreadable:
         return
     assert b"messages" in body
+
+
+def test_references_bring_no_definition_a_thousand_times() -> None:
+    """What a block refers to is a part of its digest only: a definition of a megabyte is not copied for each."""
+    late = {"name": "late", "defer_loading": True, "description": "x" * 2**20}
+    references = [{"tool_name": "late"}] * 10_000
+    block = {"type": "tool_reference", "x": references}
+    body = {"model": "m", "tools": [late], "messages": [{"role": "user", "content": [block]}]}
+    other = body | {"tools": [late | {"description": "y"}]}
+
+    assert 1 == len(parse(json.dumps(body).encode()).blocks)
+    assert parse(json.dumps(body).encode()).blocks[0].digest != parse(json.dumps(other).encode()).blocks[0].digest
 
 
 def test_lone_surrogates_are_read() -> None:

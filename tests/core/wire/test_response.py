@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from typing import Any
 
 import brotli
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scrimp.core.wire import response
-from scrimp.core.wire.response import Answer, ResponseMeter
+from scrimp.core.wire.response import Answer, CacheMiss, ResponseMeter
 from scrimp.core.wire.usage import Usage
 
 START = {
@@ -162,6 +163,9 @@ def test_an_error_event_keeps_what_was_seen() -> None:
         ("text/event-stream", None, b"event: message_start\ndata: {torn\n\n"),
         ("text/event-stream", None, b'event: message_start\ndata: {"message":{"usage":"free"}}\n\n'),
         ("text/html", None, b"hello"),
+        ("application/json", None, b'{"id":"\xff","usage":{"input_tokens":1,"output_tokens":1}}'),
+        ("application/json", None, b'{"usage":{"input_tokens":1,"x":"\xff"}}'),
+        ("text/event-stream", None, b'event: message_start\ndata: {"message":{"id":"\xff"}}\n\n'),
         ("application/json", None, b'{"usage":null}'),
     ],
 )
@@ -173,11 +177,19 @@ def test_unreadable_answers_have_no_usage(content_type: str, coding: str | None,
     assert not answer.usage_complete
 
 
+@pytest.mark.parametrize(("opens", "closes"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_no_depth_gets_through(opens: bytes, closes: bytes) -> None:
+    """However deep a usage is nested, on the edge of what the decoder takes too, there is no usage and no error."""
+    deep = (opens * depth + b"1" + closes * depth for depth in range(sys.getrecursionlimit() - 300, 1010))
+
+    assert {None} == {feed("application/json", None, b'{"usage":%b}' % usage).usage for usage in deep}
+
+
 def test_a_huge_answer_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the limit the body is dropped, not collected."""
     monkeypatch.setattr(response, "JSON_BYTES_MAX", 10)
 
-    assert Answer() == feed("application/json", None, b'{"id":"msg_1","usage":{"input_tokens":1}}')
+    assert Answer(is_readable=False) == feed("application/json", None, b'{"id":"msg_1","usage":{"input_tokens":1}}')
 
 
 def test_the_first_token_is_noticed_once_the_answer_begins() -> None:
@@ -187,3 +199,29 @@ def test_the_first_token_is_noticed_once_the_answer_begins() -> None:
     assert not meter.first_token_seen
     meter.feed(sse(START))
     assert meter.first_token_seen
+
+
+def _diagnosed(diagnostics: object) -> CacheMiss | None:
+    body = {"type": "message", "id": "m", "model": "claude-opus-5-5", "usage": {"input_tokens": 1}}
+    plain = response.read_json(json.dumps({**body, "diagnostics": diagnostics}).encode())
+    start = {"type": "message_start", "message": {**body, "diagnostics": diagnostics}}
+    meter = ResponseMeter("text/event-stream", None)
+    meter.feed(b"event: message_start\ndata: " + json.dumps(start).encode() + b"\n\n")
+    assert plain.cache_miss == meter.answer().cache_miss
+    assert plain.usage is not None
+    return plain.cache_miss
+
+
+def test_the_api_s_reason_for_a_cache_miss_is_read() -> None:
+    """From the whole answer and from the first event of a stream alike (API docs, cache diagnostics)."""
+    said = {"type": "tools_changed", "cache_missed_input_tokens": 812}
+    assert CacheMiss("tools_changed", 812) == _diagnosed({"cache_miss_reason": said})
+    assert CacheMiss("unavailable") == _diagnosed({"cache_miss_reason": {"type": "unavailable"}})
+
+
+@pytest.mark.parametrize(
+    "diagnostics", [None, {}, {"cache_miss_reason": None}, "?", 7, [], {"cache_miss_reason": {"type": 3}}]
+)
+def test_diagnostics_that_say_nothing_cost_nothing(diagnostics: object) -> None:
+    """Null, pending and what cannot be read leave the rest of the answer as it is."""
+    assert None is _diagnosed(diagnostics)

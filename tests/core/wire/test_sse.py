@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scrimp.core.wire import sse
-from scrimp.core.wire.sse import SseDecoder, SseEvent
+from scrimp.core.wire.sse import SseDecoder, SseEvent, SseScanner
 
 LINE = st.sampled_from(
     [b"event: ping", b"event:message_start", b'data: {"a":1}', b"data:x", b"data", b": comment", b"id: 7", b"", b"junk"]
@@ -77,3 +77,53 @@ def test_an_event_that_never_ends_stops_the_decoder(monkeypatch: pytest.MonkeyPa
         decoder.feed(b"data: 1234\n")
 
     assert decoder.overflowed
+
+
+WORDS = (b"message_start", b"error")
+#: Names that are words, that hold one, and that are neither; words in data, in comments and cut by a field's colon.
+SCANNED_LINE = st.sampled_from(
+    [
+        *(b"event: ping", b"event:message_start", b"event: error", b"event: terror", b'data: {"a":1}', b"data: error"),
+        *(b"data", b": message_start", b"error:", b"", b"", b"\xef\xbb\xbfevent: error", b"event: message_start "),
+    ]
+)
+SCANNED = st.lists(st.tuples(SCANNED_LINE, st.sampled_from([b"\n"] * 9 + [b"\r\n", b"\r"])), max_size=60).map(
+    lambda lines: b"".join(part for line in lines for part in line)
+)
+
+
+def scan(chunks: list[bytes]) -> list[SseEvent]:
+    """Feed the chunks to one scanner and keep the events that are named by a word."""
+    scanner = SseScanner(WORDS)
+    return [event for chunk in chunks for event in scanner.feed(chunk) if event.name in WORDS]
+
+
+@given(SCANNED, st.data())
+def test_a_scan_finds_what_the_decoder_finds(stream: bytes, data: st.DataObject) -> None:
+    """However a stream ends its lines and is cut, its events that are named by a word are those of the decoder."""
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    expected = [event for event in decode([stream]) if event.name in WORDS]
+
+    assert expected == scan([stream])
+    assert expected == scan(pieces)
+    assert expected == scan([bytes([byte]) for byte in stream])
+
+
+def test_a_scan_skips_events_without_a_word() -> None:
+    """Only events whose bytes hold a word are decoded."""
+    stream = b"event: ping\ndata: 1\n\nevent: error\ndata: 2\n\nevent: ping\ndata: an error\n\nevent: ping\ndata: 3\n\n"
+
+    assert [SseEvent(b"error", b"2"), SseEvent(b"ping", b"an error")] == SseScanner(WORDS).feed(stream)
+
+
+@pytest.mark.parametrize("line", [b"x" * 100, b"data: 1\n" * 10, b"data: 123456\r" * 10])
+def test_a_scan_is_bounded_too(monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
+    """An event that never ends stops the scanner, in whichever way it reads."""
+    monkeypatch.setattr(sse, "EVENT_BYTES_MAX", 1000)
+    scanner = SseScanner(WORDS)
+    for _ in range(30):
+        scanner.feed(line)
+
+    assert scanner.overflowed
+    assert [] == scanner.feed(b"\n\nevent: error\ndata: 1\n\n")

@@ -6,10 +6,9 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from scrimp.gateway.conformance.fields import FIELDS, ITEMS
 from tests.gateway.conformance.faults import bodies, sound
+from tests.gateway.conformance.shape import proofs
 
 if TYPE_CHECKING:
     from tests.gateway.conformance.conftest import Examine
@@ -123,16 +122,7 @@ FAULTS: dict[str, tuple[Fault, set[str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_each_fault_fails_just_its_items(name: str, examine: Examine) -> None:
-    """And a gateway without one fails none, nor does one that writes the same values anew."""
-    fault, expected = FAULTS[name]
-    assert expected == set(examine(fault, ITEMS).failed())
-
-
-def test_each_item_can_fail() -> None:
-    """An item that no fault fails would prove nothing."""
-    assert {item.name for item in ITEMS} == set().union(*(expected for _, expected in FAULTS.values()))
+test_each_fault_fails_just_its_items, test_each_item_can_fail = proofs(ITEMS, FAULTS)
 
 
 def test_a_body_written_anew_keeps_its_fields(examine: Examine) -> None:

@@ -11,6 +11,7 @@ from scrimp.gateway.asgi import Receive, Scope, Send
 from scrimp.gateway.conformance.headers import ITEMS, KEPT, PATHS
 from scrimp.gateway.conformance.wire import Head
 from tests.gateway.conformance.faults import headers, refusing, scopes, sound, valued, without
+from tests.gateway.conformance.shape import proofs
 
 if TYPE_CHECKING:
     from scrimp.gateway.asgi import App
@@ -62,16 +63,7 @@ FAULTS: dict[str, tuple[Fault | dict[str, object], set[str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_each_fault_fails_just_its_items(name: str, examine: Examine) -> None:
-    """And a gateway without one fails none."""
-    fault, expected = FAULTS[name]
-    assert expected == set(examine(fault, ITEMS).failed())
-
-
-def test_each_item_can_fail() -> None:
-    """An item that no fault fails would prove nothing."""
-    assert {item.name for item in ITEMS} == set().union(*(expected for _, expected in FAULTS.values()))
+test_each_fault_fails_just_its_items, test_each_item_can_fail = proofs(ITEMS, FAULTS)
 
 
 def test_what_a_gateway_may_consume_is_no_fault(examine: Examine) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from scrimp.gateway.asgi import Message, Receive, Scope, Send
 from scrimp.gateway.conformance.streams import EVERYTHING, ITEMS
-from tests.gateway.conformance.conftest import SHORT_PATIENCE_SECONDS
 from tests.gateway.conformance.faults import answers, decode, dropping, events, sound, swallowing, without
+from tests.gateway.conformance.shape import proofs
 
 if TYPE_CHECKING:
     from scrimp.gateway.asgi import App
@@ -65,18 +65,8 @@ FAULTS: dict[str, tuple[Fault, set[str]]] = {
 HOLDING = {"buffered", "pings dropped", "decoded"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FAULTS)
-def test_each_fault_fails_just_its_items(name: str, examine: Examine) -> None:
-    """And a gateway without one fails none."""
-    fault, expected = FAULTS[name]
-    waits = {"patience_s": SHORT_PATIENCE_SECONDS} if name in HOLDING else {}
-    assert expected == set(examine(fault, ITEMS, **waits).failed())
-
-
-def test_each_item_can_fail() -> None:
-    """An item that no fault fails would prove nothing."""
-    assert {item.name for item in ITEMS} == set().union(*(expected for _, expected in FAULTS.values()))
+test_each_fault_fails_just_its_items, test_each_item_can_fail = proofs(ITEMS, FAULTS, HOLDING)
+test_each_fault_fails_just_its_items = pytest.mark.slow(test_each_fault_fails_just_its_items)
 
 
 def test_a_stream_in_gzip_is_not_sent_unasked(examine: Examine) -> None:

@@ -380,15 +380,17 @@ def test_bad_lines_cost_only_themselves() -> None:
     late = json.dumps(_answer("m3") | {"timestamp": None, "parentUuid": None}).encode()
     minus = json.dumps(_answer("m4", usage=_usage(-1))).encode()
     huge = json.dumps(_answer("m5", usage=_usage(10**18))).encode()
-    data = b"\n".join([good, b"not json", wrong, b'{"hello":"world"}', late, minus, huge, b"[1]", good[:50]])
+    early = json.dumps(_answer("m6") | {"timestamp": "0001-01-01T00:00:00+23:00", "parentUuid": None}).encode()
+    lines = [good, b"not json", wrong, b'{"hello":"world"}', late, minus, huge, b"[1]", early, good[:50]]
+    data = b"\n".join(lines)
     trace = read(Source("f", data))
     assert ["m1"] == [each.exchange_id for each in trace.exchanges]
     assert {
         (2, 1, "this line is not JSON"),
         (3, 3, "a value of this row has the wrong type or cannot be, as a count beyond 1,000,000,000 tokens"),
         (4, 2, "this line is JSON but no row of a Claude Code session"),
-        (5, 1, "this answer has no readable time"),
-        (9, 1, "the last line is cut off"),
+        (5, 2, "this answer has no readable time"),
+        (10, 1, "the last line is cut off"),
     } == {(each.line, each.count, each.what) for each in trace.problems}
 
 

@@ -39,6 +39,15 @@ def test_an_export_is_read_back_as_it_was(exchanges: list[Exchange]) -> None:
     assert (exchanges, [], True) == (trace.exchanges, trace.problems, sniff(data))
 
 
+def test_half_a_character_is_written_as_it_is_shown() -> None:
+    """A name that UTF-8 cannot write is spelled out, wherever it stands; the export is whole."""
+    lines = (UsageLine(Usage(1), "m\ud800"),)
+    odd = Exchange(exchange_id="a", opened_at_ms=1, source="gateway", session_id="\udcff", usage_lines=lines)
+    found = read(Source("x", b"".join(write([odd]))))
+    assert [] == found.problems
+    assert ["\\udcff", "m\\ud800"] == [found.exchanges[0].session_id, found.exchanges[0].usage_lines[0].model]
+
+
 def test_the_header_is_the_promised_row() -> None:
     """The first line says the format, and nothing else does."""
     assert {"scrimp_export": 1} == json.loads(next(iter(write([]))))

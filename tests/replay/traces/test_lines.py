@@ -35,6 +35,7 @@ def test_a_torn_last_line_is_told_from_a_line_that_is_no_json() -> None:
     noise = "this line is not JSON; it was skipped, the rest of the file is used"
     assert ([], [f"f line 1: {torn}."]) == _read(b'{"type":"a","cou')
     assert ([], [f"f line 1: {noise}."]) == _read(b'{"type":"a","cou\n')
+    assert ([], [f"f line 1: {noise}."]) == _read(b'{"type":"\xff","count":1}\n')
 
 
 def test_bad_lines_of_a_kind_are_one_problem() -> None:

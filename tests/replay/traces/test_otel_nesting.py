@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -59,6 +60,16 @@ def test_three_deep_is_one_too() -> None:
     """Each wrapper is measured by what is next within it."""
     spans = [_recorded(name, Usage(5)) for name in "abc"]
     assert ["c"] == _names(without_wrappers(spans, _around(b="a", c="b")))
+
+
+def test_a_trace_may_be_as_deep_as_it_is_long() -> None:
+    """Thousands of spans, one in the other, are gone through once; a circle at the top keeps them all."""
+    names = [str(number) for number in range(20_000)]
+    chain = dict(pairwise(names))
+    spans = [_recorded(name, Usage(1)) for name in names]
+
+    assert ["0"] == _names(without_wrappers(spans, _around(**chain)))
+    assert names == _names(without_wrappers(spans, _around(**chain, **{names[-1]: names[-2]})))
 
 
 def test_the_same_counts_side_by_side_are_two_requests() -> None:

@@ -35,6 +35,10 @@ class CacheRules(msgspec.Struct, frozen=True):
     * `tool_runs_count_once`: CONFLICT between the docs (each block counts) and Claude Code's skill of November
       2026 (a run of tool_use or tool_result blocks counts once); the newer one is the default.
     * `longer_read_refreshes_shorter`: a hint in Claude Code's docs (/rewind) says it does.
+    * `foreign_thinking_dropped`: thinking that another model wrote is left out of the prompt, so that a change of model
+      loses the cache from there on (Claude Code's skill: preserved thinking).
+    * `server_tool_marks`: in a request with a mark the API marks each result of its own tools, too, for five minutes
+      (API docs, tool use with prompt caching).
     * `write_below_hit`: whether a mark in front of the prefix that was read makes an entry of its own, free of charge;
       the safer guess is that it does not.
     """
@@ -43,6 +47,8 @@ class CacheRules(msgspec.Struct, frozen=True):
     tool_runs_count_once: bool = True
     longer_read_refreshes_shorter: bool = True
     write_below_hit: bool = False
+    foreign_thinking_dropped: bool = True
+    server_tool_marks: bool = True
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -69,7 +75,8 @@ class Split(msgspec.Struct, frozen=True):
     usage: Usage
 
 
-def _is_live(entry: Entry | None, now_ms: int) -> bool:
+def is_live(entry: Entry | None, now_ms: int) -> bool:
+    """Whether an entry can be read now."""
     return entry is not None and not entry.flights and now_ms < entry.expires_at_ms
 
 
@@ -79,7 +86,7 @@ def _look_back(entries: Entries, prompt: Prompt, start: int, now_ms: int, rules:
     for index in range(start, -1, -1):
         if positions[start] - positions[index] >= rules.lookback_positions:
             return None
-        if _is_live(entries.get(prompt.digests[index]), now_ms):
+        if is_live(entries.get(prompt.digests[index]), now_ms):
             return index
     return None
 
@@ -96,7 +103,7 @@ def predict(entries: Entries, prompt: Prompt, now_ms: int, rules: CacheRules) ->
     With A the tokens at the hit, B at the last 1-hour mark after it and C at the last mark: read A, write B - A
     for an hour and C - B for five minutes (API docs, mixing TTLs).
     """
-    marks = eligible_marks(prompt)
+    entries, marks = _with_own_marks(entries, prompt, now_ms), eligible_marks(prompt)
     hits = (_look_back(entries, prompt, mark.index, now_ms, rules) for mark in reversed(marks))
     hit = next((index for index in hits if index is not None), None)
     read = 0 if hit is None else prompt.tokens[hit]
@@ -114,7 +121,8 @@ def predict(entries: Entries, prompt: Prompt, now_ms: int, rules: CacheRules) ->
 
 def send(entries: Entries, prompt: Prompt, split: Split, now_ms: int, flight: str, rules: CacheRules) -> Entries:
     """Record that the prompt was sent: what it reads lives on, what it writes is in flight until its first token."""
-    kept = _bounded({digest: entry for digest, entry in entries.items() if now_ms < entry.expires_at_ms})
+    known = _with_own_marks(entries, prompt, now_ms)
+    kept = _bounded({digest: entry for digest, entry in known.items() if now_ms < entry.expires_at_ms})
     hit = -1 if split.hit is None else split.hit
     for digest in prompt.digests[0 if rules.longer_read_refreshes_shorter else max(0, hit) : hit + 1]:
         entry = kept.get(digest)
@@ -125,6 +133,18 @@ def send(entries: Entries, prompt: Prompt, split: Split, now_ms: int, flight: st
             digest = prompt.digests[mark.index]
             kept[digest] = _written(kept.get(digest), prompt.tokens[mark.index], mark.ttl, now_ms, flight)
     return kept
+
+
+def _with_own_marks(entries: Entries, prompt: Prompt, now_ms: int) -> Entries:
+    """Return the entries with those that the API wrote itself within earlier answers, which this prompt shows first."""
+    if not prompt.own_marks:
+        return entries
+    shortest, written = traits(prompt.model).min_cacheable_tokens, dict(entries)
+    for own in prompt.own_marks:
+        tokens, expires_at_ms = prompt.tokens[own.index], own.at_ms + TTL_MS["5m"]
+        if tokens >= shortest and now_ms < expires_at_ms:
+            written.setdefault(prompt.digests[own.index], Entry(tokens, "5m", expires_at_ms))
+    return written
 
 
 def _bounded(entries: dict[bytes, Entry]) -> dict[bytes, Entry]:
@@ -145,10 +165,12 @@ def _written(known: Entry | None, tokens: int, ttl: Ttl, now_ms: int, flight: st
 
 def land(entries: Entries, flight: str) -> Entries:
     """Record the first token of `flight`: its entries become readable."""
-    return {
-        digest: msgspec.structs.replace(entry, flights=frozenset()) if flight in entry.flights else entry
+    written = {
+        digest: msgspec.structs.replace(entry, flights=frozenset())
         for digest, entry in entries.items()
+        if entry.flights and flight in entry.flights
     }
+    return {**entries, **written} if written else entries
 
 
 def drop(entries: Entries, flight: str) -> Entries:

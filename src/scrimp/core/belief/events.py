@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from scrimp.core.belief.cache import Split
@@ -9,10 +11,23 @@ from scrimp.core.belief.prefix import Prompt
 from scrimp.core.wire.usage import Usage
 
 
+class Shadow(msgspec.Struct, frozen=True):
+    """A request as it could have been sent instead, under a policy of that name, and what it would have been billed.
+
+    Caches of its own are kept for every policy, so that each is followed as if it had always been in force.
+    """
+
+    policy: str
+    prompt: Prompt
+    split: Split
+
+
 class RequestArrived(msgspec.Struct, frozen=True):
     """A request of `session_id` was sent upstream at `at_ms`; `split` is what we expected it to read and write.
 
-    By its `tails` (digests) a later request that extends it is recognised where clients name no session.
+    By its `tails` (digests) a later request that extends it is recognised, as going on in its `thread`. `kinds` maps
+    the depths that are worth remembering to their kinds (`sightings`); it is empty where nothing will be decided.
+    `shadows` are what else could have been sent in its place, for the accounts of what that would have cost.
     """
 
     exchange_id: str
@@ -21,6 +36,9 @@ class RequestArrived(msgspec.Struct, frozen=True):
     split: Split
     at_ms: int
     tails: tuple[bytes, ...] = ()
+    kinds: Mapping[bytes, bytes] = {}
+    shadows: tuple[Shadow, ...] = ()
+    thread: str = ""
 
 
 class FirstToken(msgspec.Struct, frozen=True):

@@ -15,9 +15,17 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
 
     * `source` says where the record comes from: "gateway", "claude-code", "otel" or "export".
     * `usage_complete` is False where the final usage never arrived: the counts are then lower bounds.
+    * `cost_nano_usd` is the cost where `usage_complete`, else the least that it can have been; `cost_upper_nano_usd` is
+      the most that it can have been (`scrimp.core.wire.ceiling`): the cost itself where the usage is complete, 0 where
+      the API refused or was never reached, and what the request alone allows while the exchange is open. None is "no
+      bound is known".
     * `output_partial` marks recordings whose client wrote only the first partial output count.
     * `task_tag` is what the owner called this work; `task_type` is what we inferred.
     * `planned` is False where the request could not be read and was forwarded as it came.
+    * `break_cause` names why less was read from the cache than the request before left there, None where nothing was
+      lost; `break_reason` is the API's own word for it where it has said one. `break_block` is the path of the first
+      block that differs, `break_byte` the offset in it, `break_lost_tokens` what could have been read, and
+      `break_cost_nano_usd` what that added to the bill (see `scrimp.core.plan.explain`).
     """
 
     exchange_id: str
@@ -51,5 +59,12 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     usage_complete: bool = True
     output_partial: bool = False
     cost_nano_usd: int | None = None
+    cost_upper_nano_usd: int | None = None
     baseline_cost_nano_usd: int | None = None
     planned: bool = True
+    break_cause: str | None = None
+    break_reason: str | None = None
+    break_block: str | None = None
+    break_byte: int | None = None
+    break_lost_tokens: int | None = None
+    break_cost_nano_usd: int | None = None

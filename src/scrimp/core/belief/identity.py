@@ -13,6 +13,7 @@ from hashlib import blake2b
 import msgspec
 
 from scrimp.core.wire.labels import clip
+from scrimp.core.wire.surrogates import UNREADABLE
 
 _PRINCIPAL_BYTES = 12
 _OLD_USER_ID = re.compile(r"_session_([0-9a-fA-F-]{8,64})$")
@@ -56,7 +57,7 @@ def _read_user_id(user_id: str | None) -> _UserId:
         return _UserId()
     try:
         return msgspec.json.decode(user_id.encode("utf-8", "replace"), type=_UserId)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         found = _OLD_USER_ID.search(user_id)
         return _UserId(session_id=found.group(1)) if found else _UserId()
 

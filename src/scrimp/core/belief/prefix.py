@@ -7,8 +7,8 @@ identical segments). Thinking that the model drops from earlier turns is not in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from hashlib import blake2b
+from collections.abc import Mapping, Sequence
+from hashlib import blake2s
 from itertools import accumulate
 from typing import Literal
 
@@ -21,7 +21,7 @@ from scrimp.core.wire.request import Request
 #: Breakpoints that a request may have, the automatic one included (API docs, prompt caching).
 MARKS_MAX = 4
 _DIGEST_BYTES = 16
-_THINKING = frozenset({"thinking", "redacted_thinking"})
+THINKING = frozenset({"thinking", "redacted_thinking"})
 #: Runs of these count as one look-back position (newer rule; see `CacheRules.tool_runs_count_once`).
 _RUN_KINDS = frozenset({"tool_use", "tool_result"})
 
@@ -31,6 +31,38 @@ class Mark(msgspec.Struct, frozen=True, gc=False):
 
     index: int
     ttl: Ttl
+
+
+class OwnMark(msgspec.Struct, frozen=True, gc=False):
+    """A breakpoint that the API set itself, for five minutes, within an earlier answer: its block, and when."""
+
+    index: int
+    at_ms: int
+
+
+class Searched(msgspec.Struct, frozen=True, gc=False):
+    """Where an answer with a result of the API's own tools began: after which block, by its path, and when.
+
+    `prefix` is the digest that the prompt had up to that block when the API marked the result.
+    """
+
+    after: str
+    prefix: bytes
+    at_ms: int
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """What is known of a request's answers of earlier turns, by the paths of their blocks (`belief.answers`).
+
+    `foreign` thinking was written by another model and is left out; `own_marks` are results of the API's own tools that
+    the API marked.
+    """
+
+    foreign: frozenset[str] = frozenset()
+    own_marks: Mapping[str, Searched] = {}
+
+
+NOTHING_HEARD = Heard()
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -48,21 +80,28 @@ class Prompt(msgspec.Struct, frozen=True):
     runs: tuple[int, ...]
     marks: tuple[Mark, ...]
     total_tokens: int
+    own_marks: tuple[OwnMark, ...] = ()
 
 
-def kept_blocks(request: Request) -> tuple[Block, ...]:
-    """Return the blocks that the model really sees: older models drop thinking of finished turns.
+def kept_blocks(request: Request, heard: Heard = NOTHING_HEARD) -> tuple[Block, ...]:
+    """Return the blocks that the model really sees: none of another model's thinking, older ones' of the last turn.
 
     A turn starts with a user message that is more than tool results (API docs, extended thinking); how many turns keep
     their thinking is the request's wish, else the model's habit (API docs, context editing).
     """
     habit: int | Literal["all"] = "all" if traits(request.model).keeps_thinking else 1
     turns = request.thinking_turns or habit
-    starts = _turn_starts(request.blocks)
-    if turns == "all" or len(starts) < turns:
+    if all(block.kind not in THINKING for block in request.blocks):
         return request.blocks
-    first = starts[-turns]
-    return tuple(block for i, block in enumerate(request.blocks) if i >= first or block.kind not in _THINKING)
+    starts = _turn_starts(request.blocks)
+    first = 0 if turns == "all" or len(starts) < turns else starts[-turns]
+    if first == 0 and not heard.foreign:
+        return request.blocks
+    return tuple(
+        block
+        for i, block in enumerate(request.blocks)
+        if block.kind not in THINKING or (i >= first and block.path not in heard.foreign)
+    )
 
 
 def _turn_starts(blocks: Sequence[Block]) -> list[int]:
@@ -82,7 +121,7 @@ def chain(request: Request, blocks: Sequence[Block]) -> tuple[bytes, ...]:
     for block in blocks:
         salt = b"" if block.tier in entered else _salts_upto(block.tier, entered, salts)
         entered.add(block.tier)
-        digest = blake2b(digest + salt + block.digest, digest_size=_DIGEST_BYTES).digest()
+        digest = blake2s(digest + salt + block.digest, digest_size=_DIGEST_BYTES).digest()
         digests.append(digest)
     return tuple(digests)
 
@@ -117,17 +156,38 @@ def find_marks(request: Request, blocks: Sequence[Block]) -> tuple[Mark, ...]:
     return tuple(sorted(marks, key=lambda mark: mark.index)) if len(marks) <= MARKS_MAX else ()
 
 
-def read_prompt(request: Request, block_tokens: Sequence[int], tail_tokens: int = 0) -> Prompt:
-    """Build the chain. `block_tokens` holds the tokens of each of `kept_blocks(request)`, in order."""
-    blocks = kept_blocks(request)
-    tokens = tuple(accumulate(block_tokens))
+def cache_of(request: Request) -> str:
+    """Return the name of the cache that a request meets."""
+    return f"{request.model}|{request.speed or 'standard'}"
+
+
+def read_prompt(
+    request: Request, block_tokens: Sequence[int], tail_tokens: int = 0, heard: Heard = NOTHING_HEARD
+) -> Prompt:
+    """Build the chain. `block_tokens` holds the tokens of each of `kept_blocks(request, heard)`, in order."""
+    blocks = kept_blocks(request, heard)
+    digests, tokens = chain(request, blocks), tuple(accumulate(block_tokens))
     return Prompt(
-        cache=f"{request.model}|{request.speed or 'standard'}",
+        cache=cache_of(request),
         model=request.model,
         blocks=blocks,
-        digests=chain(request, blocks),
+        digests=digests,
         tokens=tokens,
         runs=tool_runs(blocks),
         marks=find_marks(request, blocks),
         total_tokens=(tokens[-1] if tokens else 0) + tail_tokens,
+        own_marks=_own_marks(blocks, digests, heard),
+    )
+
+
+def _own_marks(blocks: Sequence[Block], digests: Sequence[bytes], heard: Heard) -> tuple[OwnMark, ...]:
+    """Return the API's own marks that are still worth something: nothing before their answer has changed since."""
+    if not heard.own_marks:
+        return ()
+    known = {block.path: digest for block, digest in zip(blocks, digests, strict=True)}
+    found = ((i, heard.own_marks.get(block.path)) for i, block in enumerate(blocks))
+    return tuple(
+        OwnMark(i, searched.at_ms)
+        for i, searched in found
+        if searched is not None and known.get(searched.after) == searched.prefix
     )

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from hashlib import blake2b
 
 import msgspec
+
+from scrimp.core.wire.turns import at_once
 
 BUCKETS = 64
 #: A request joins a type that it is at least this similar to.
@@ -156,11 +158,17 @@ def _hash(text: str) -> int:
 
 def mask(text: str) -> str:
     """Return the skeleton of a text: what stays when everything that changes between requests is masked."""
+    return at_once(_masking(text))
+
+
+def _masking(text: str) -> Generator[None, None, str]:
     if len(text) > TEXT_CHARS_MAX:
         text = text[: TEXT_CHARS_MAX // 2] + "\n" + text[-TEXT_CHARS_MAX // 2 :]
     text = _without_blocks(_CODE.sub("\n*code*\n", text))
     for pattern, word in _MASKS:
+        yield
         text = pattern.sub(word, text)
+    yield
     return text
 
 
@@ -240,10 +248,18 @@ def template(
 
     `has_format` says whether the request asks for structured output. The order of the tools does not matter.
     """
-    sentences = list(_sentences(mask("\n".join(system_texts))))
+    return at_once(templating(tools, system_texts, first_user_text, has_format=has_format))
+
+
+def templating(
+    tools: Sequence[str], system_texts: Sequence[str], first_user_text: str | None, *, has_format: bool = False
+) -> Generator[None, None, Template]:
+    """Find the template of a request as `template` does, in turns of a millisecond or so each."""
+    sentences = list(_sentences((yield from _masking("\n".join(system_texts)))))
+    yield
     has_system = bool(sentences)
     if sum(len(words) for words, _ in sentences) < SYSTEM_WORDS_MIN and first_user_text:
-        sentences += _opening(first_user_text)
+        sentences += yield from _opening(first_user_text)
     sketch = _sketch(_runs(sentences))
     names = sorted(set(tools))
     skeleton = "\n".join(" ".join(words) for words, _ in sentences)
@@ -257,14 +273,15 @@ def template(
     )
 
 
-def _opening(text: str) -> Iterator[tuple[list[str], int]]:
-    """Yield the sentences that say what to do at the beginning of a user text; what follows them is data."""
-    left = USER_WORDS_MAX
-    for words, weight in _sentences(mask(text[:TEXT_CHARS_MAX])):
+def _opening(text: str) -> Generator[None, None, list[tuple[list[str], int]]]:
+    """Find the sentences that say what to do at the beginning of a user text; what follows them is data."""
+    left, opening = USER_WORDS_MAX, []
+    for words, weight in _sentences((yield from _masking(text[:TEXT_CHARS_MAX]))):
         if left <= 0 or weight < DIRECTIVE_WEIGHT:
-            return
-        yield words[:left], weight * OPENING_WEIGHT
+            break
+        opening.append((words[:left], weight * OPENING_WEIGHT))
         left -= len(words)
+    return opening
 
 
 # --- from templates to types ---

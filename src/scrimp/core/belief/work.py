@@ -139,8 +139,9 @@ _SUBAGENT = "subagent: "
 _NOISE = re.compile(
     r"\[Request interrupted|Caveat: The messages below|<(local-command-|bash-|task-notification|user-memory-input)"
 )
-_ADDED = re.compile(r"<(system-reminder|ide_\w+|user-prompt-submit-hook)\b.*?</\1>", re.DOTALL)
-_COMMAND = re.compile(r"<command-name>\s*/?([^<\s]+)\s*</command-name>|\s*/([A-Za-z][\w:-]*)(?=\s|$)")
+#: What clients add stands between tags of these names.
+_ADDED = re.compile(r"<(/?)(system-reminder|ide_\w+|user-prompt-submit-hook)\b>?")
+_COMMAND = re.compile(r"<command-name>\s*/?([^<\s]+)\s*</command-name>|(?<!\s)\s*/([A-Za-z][\w:-]*)(?=\s|$)")
 _WORD = re.compile(r"[^\W\d_][\w.-]*[^\W_]|[^\W\d_]")
 _ACK = frozenset(
     "yes yep yeah yup ok okay sure please go ahead on continue proceed do it that this thanks thank you great good "
@@ -174,7 +175,24 @@ def clean(text: str) -> str:
     """Return what a person wrote: without what clients add to a prompt, "" if nothing is left."""
     if _NOISE.match(text.lstrip()):
         return ""
-    return _ADDED.sub("", text).strip() if "<" in text else text.strip()
+    return _without_added(text).strip() if "<" in text else text.strip()
+
+
+def _without_added(text: str) -> str:
+    """Return a text without what stands between a tag of `_ADDED` and the next that closes it.
+
+    By hand, not by one pattern: a text full of tags that are never closed must not cost more than another.
+    """
+    tags = list(_ADDED.finditer(text))
+    last_closing = {tag[2]: tag.start() for tag in tags if tag[1] and tag[0].endswith(">")}
+    parts: list[str] = []
+    at = 0
+    for tag in tags:
+        if not tag[1] and tag.start() >= at and last_closing.get(tag[2], -1) >= tag.end():
+            parts.append(text[at : tag.start()])
+            closing = f"</{tag[2]}>"
+            at = text.index(closing, tag.end()) + len(closing)
+    return "".join([*parts, text[at:]])
 
 
 def command_of(prompt: str) -> str | None:

@@ -1,49 +1,72 @@
 """`plan` before a request is sent, `settle` after it was answered: both total functions of values.
 
-In observe mode the plan has no action: it only states what the request, left alone, is expected to read, write and
-cost. Settling compares that with what the API billed.
+In observe mode the plan has no edit: it only states what the request, left alone, is expected to read, write and cost.
+In safe mode the options of the levers are priced beside the request as it came, and the cheapest is taken; what the
+request would have cost alone comes from a second emulation in which nothing was ever changed. Settling puts both beside
+the bill.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
+from scrimp.core.belief.account import Account
+from scrimp.core.belief.answers import heard
 from scrimp.core.belief.cache import Split, predict
-from scrimp.core.belief.prefix import Prompt, kept_blocks, read_prompt
-from scrimp.core.belief.session import Belief
-from scrimp.core.wire.blocks import Block
+from scrimp.core.belief.events import Shadow
+from scrimp.core.belief.prefix import Mark, Prompt, kept_blocks, read_prompt
+from scrimp.core.belief.session import Belief, Trails
+from scrimp.core.belief.sightings import kinds
+from scrimp.core.levers import breakpoints
+from scrimp.core.levers.fanout import Wait, wait_for
+from scrimp.core.levers.hold import Facts, Lifetime, lifetime
+from scrimp.core.plan.candidate import Candidate, Prices, card_of, cheapest, line_of, priced
+from scrimp.core.plan.counterfactual import lines_alone
+from scrimp.core.plan.edits import mark_edits
+from scrimp.core.wire.blocks import Block, Ttl
+from scrimp.core.wire.prices import RateCard
 from scrimp.core.wire.request import Request
+from scrimp.core.wire.splice import Edit
 from scrimp.core.wire.tokens import Calibration, count_blocks
-from scrimp.core.wire.usage import Metered, Usage, UsageLine
+from scrimp.core.wire.usage import Metered, Usage
 
 Mode = Literal["observe", "safe", "full"]
 
 #: Counts the tokens of each block of a prompt for a model, in order, with what was learnt of its tokenizer so far.
 BlockCounter = Callable[[str, Sequence[Block], Calibration], Sequence[int]]
 
+#: Policies that are followed beside what is sent: nothing ever changed, and one-line automatic caching.
+ALONE, AUTOMATIC = "alone", "automatic"
 
-class Prices(Protocol):
-    """What planning needs of a price book."""
+_AS_IT_CAME = "left as it came: nothing that is allowed is expected to be cheaper"
+_OBSERVED = "observe: nothing is changed"
 
-    def cost_nano_usd(self, lines: Iterable[UsageLine], at_ms: int) -> int | None:
-        """Return the price of the lines at a date, None where a model has no price."""
-        ...
+
+#: An account of which nothing is known.
+STRANGER = Account()
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """What the owner allows. In `observe` nothing is changed."""
+    """What the owner allows. In `observe` nothing is changed.
+
+    `ttls` are the lifetimes that may be asked for where the client asked for none.
+    """
 
     mode: Mode = "observe"
+    ttls: tuple[Ttl, ...] = ("5m", "1h")
 
 
 class Plan(msgspec.Struct, frozen=True):
     """What to do with one request and what that is expected to cost; costs are of the input side, in nano-USD.
 
-    `prompt` and `split` carry the prediction on to the event that records the sending. `baseline` is the cost of
-    the client's own request; with no action it is the predicted cost.
+    * `prompt` and `split` are the request as it will be sent. `shadows` are what could have been sent instead: the
+      client's own request had nothing ever been changed ("alone"; `baseline` is its cost), and one-line automatic
+      caching ("automatic"). There are none in observe mode.
+    * `edits` turn the client's bytes into what is sent; there are none where it goes as it came.
+    * `kinds` are the depths to remember (see `belief.sightings`), none in observe mode.
     """
 
     mode: Mode
@@ -52,6 +75,13 @@ class Plan(msgspec.Struct, frozen=True):
     predicted_input_cost_nano_usd: int | None
     baseline_input_cost_nano_usd: int | None
     reason: str
+    edits: tuple[Edit, ...] = ()
+    kinds: Mapping[bytes, bytes] = {}
+    shadows: tuple[Shadow, ...] = ()
+
+    def shadow(self, policy: str) -> Split:
+        """Return what would have been billed under another policy; what was sent, where nothing else is followed."""
+        return next((each.split for each in self.shadows if each.policy == policy), self.split)
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -69,16 +99,100 @@ def plan(
     prices: Prices,
     now_ms: int,
     count: BlockCounter = count_blocks,
+    found: Trails | None = None,
+    account: Account = STRANGER,
 ) -> Plan:
-    """Plan one request; `count` estimates the tokens of its blocks."""
-    prompt = read_prompt(request, count(request.model, kept_blocks(request), belief.calibration))
-    split = predict(belief.caches.get(prompt.cache, {}), prompt, now_ms, belief.rules)
-    line = UsageLine(split.usage, request.model, speed=request.speed, inference_geo=request.inference_geo)
-    cost = prices.cost_nano_usd([line], now_ms)
-    return Plan(policy.mode, prompt, split, cost, cost, "observe: nothing is changed")
+    """Plan one request; `count` estimates the tokens of its blocks, `found` are its `trails` where they are known.
+
+    `account` is what is known of its payer's habits, on which the choice of lifetimes rests.
+    """
+    known = heard(belief, request, found)
+    counted = count(request.model, kept_blocks(request, known), belief.calibration)
+    own = read_prompt(request, counted, heard=known)
+    if policy.mode == "observe":
+        split = predict(belief.caches.get(own.cache, {}), own, now_ms, belief.rules)
+        cost = prices.cost_nano_usd([line_of(request, split.usage)], now_ms)
+        return Plan(policy.mode, own, split, cost, cost, _OBSERVED)
+    shadows = tuple(_shadow(belief, policy_name, prompt, now_ms) for policy_name, prompt in _instead(own))
+    best = cheapest(_candidates(request, own, belief, account, policy, prices, now_ms))
+    edits = mark_edits(request, own, best.prompt.marks)
+    return Plan(
+        mode=policy.mode,
+        prompt=best.prompt,
+        split=best.split,
+        predicted_input_cost_nano_usd=best.cost_nano_usd,
+        baseline_input_cost_nano_usd=prices.cost_nano_usd([line_of(request, shadows[0].split.usage)], now_ms),
+        reason=best.reason,
+        edits=edits,
+        kinds=kinds(own),
+        shadows=shadows,
+    )
 
 
-def settle(metered: Metered, prices: Prices, now_ms: int) -> Settlement:
-    """Price what an exchange used. Nothing was changed, so the baseline is the cost itself."""
+def _instead(own: Prompt) -> list[tuple[str, Prompt]]:
+    """Return the prompts that are followed beside the one that is sent, the client's own first."""
+    last = next((i for i in reversed(range(len(own.blocks))) if own.blocks[i].markable), None)
+    marks = () if last is None else (Mark(last, "5m"),)
+    return [(ALONE, own), (AUTOMATIC, msgspec.structs.replace(own, marks=marks))]
+
+
+def _shadow(belief: Belief, policy: str, prompt: Prompt, now_ms: int) -> Shadow:
+    entries = belief.shadows.get(policy, {}).get(prompt.cache, {})
+    return Shadow(policy, prompt, predict(entries, prompt, now_ms, belief.rules))
+
+
+def _candidates(
+    request: Request, own: Prompt, belief: Belief, account: Account, policy: Policy, prices: Prices, now_ms: int
+) -> list[Candidate]:
+    """Price the request as it came, and everything that the levers offer beside it.
+
+    Where a person or a tool will go on, the lifetime is the account's: its ledger has seen more pauses than one prompt.
+    """
+    card = card_of(request, own, prices, now_ms)
+    if card is None:
+        return [priced(request, own, belief, prices, card, now_ms, _AS_IT_CAME)]
+    ttls, reason = policy.ttls, _AS_IT_CAME
+    base = own
+    if any(block.tier == "tools" for block in own.blocks):
+        life = _lifetime(own, belief, account, card, now_ms)
+        ttls = (life.ttl,)
+        base = msgspec.structs.replace(own, marks=breakpoints.with_lifetime(own, life.ttl))
+        reason = _AS_IT_CAME if base.marks == own.marks else life.reason
+    offered = breakpoints.options(base, belief, ttls, card, now_ms, marked=request.is_marked)
+    markings = [(base.marks, reason), *((each.marks, each.reason) for each in offered)]
+    return [
+        priced(request, msgspec.structs.replace(own, marks=marks), belief, prices, card, now_ms, why)
+        for marks, why in markings
+    ]
+
+
+def _lifetime(own: Prompt, belief: Belief, account: Account, card: RateCard, now_ms: int) -> Lifetime:
+    """Ask for the lifetime of what this prompt writes, given what it finds cached."""
+    entries = belief.caches.get(own.cache, {})
+    split = predict(entries, own, now_ms, belief.rules)
+    read = split.usage.cache_read_input_tokens
+    front = entries.get(own.digests[split.hit]) if split.hit is not None else None
+    is_hour = front is not None and front.ttl == "1h"
+    facts = Facts("turn_ended", hour_tokens=read if is_hour else 0, minutes_tokens=0 if is_hour else read)
+    return lifetime(account, facts, own.total_tokens - read, card)
+
+
+def waiting(
+    request: Request, belief: Belief, prices: Prices, now_ms: int, count: BlockCounter = count_blocks
+) -> Wait | None:
+    """Say whom a request should wait for before it is planned and sent; None where going now is as good."""
+    known = heard(belief, request)
+    own = read_prompt(request, count(request.model, kept_blocks(request, known), belief.calibration), heard=known)
+    split = predict(belief.caches.get(own.cache, {}), own, now_ms, belief.rules)
+    return wait_for(
+        own, split, belief, now_ms, lambda each: prices.cost_nano_usd([line_of(request, each.usage)], now_ms)
+    )
+
+
+def settle(metered: Metered, prices: Prices, now_ms: int, planned: Plan | None = None) -> Settlement:
+    """Price what an exchange used, and what it would have used without us; with no plan the two are the same."""
     cost = prices.cost_nano_usd(metered.lines, now_ms)
-    return Settlement(metered.usage, cost, cost)
+    if planned is None:
+        return Settlement(metered.usage, cost, cost)
+    lines = lines_alone(metered.lines, planned.split, planned.shadow(ALONE))
+    return Settlement(metered.usage, cost, prices.cost_nano_usd(lines, now_ms))

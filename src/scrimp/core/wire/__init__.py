@@ -5,6 +5,7 @@ of what the API renders of it (`blocks`), beside the settings that are part of t
 answer pass through a content decoder (`encoding`) and an event decoder (`sse`) into an `Answer` (`response`). Its usage
 becomes billing lines of disjoint token classes (`usage`), which a dated price book turns into nano-dollars (`prices`).
 `tokens` estimates what is not yet known and learns from what is (`imagesize` for pictures); `models` holds what else
-differs between models. `labels` keeps what others write short, `surrogates` forgives half a character. Input that
-cannot be read is an exception here and a pass-through in the gateway.
+differs between models. `splice` edits a request in its original bytes: `edits` say what, `spans` find where, `cuts` do
+it. `labels` keeps what others write short, `surrogates` forgives half a character, `turns` is work that lets others
+come between. Input that cannot be read is an exception here and a pass-through in the gateway.
 """

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+from scrimp.core.wire.surrogates import UNREADABLE
 
 Tier = Literal["tools", "system", "messages"]
 Ttl = Literal["5m", "1h"]
@@ -22,7 +24,11 @@ UNMARKABLE = frozenset({"thinking", "redacted_thinking"})
 #: How deep blocks may stand inside a block: a tool_result holds text, images, documents.
 NESTED_DEPTH_MAX = 2
 
+#: A request with more blocks is not read: the API takes no more messages than that (SDK, messages.create).
+BLOCKS_MAX = 100_000
+
 _DIGEST_BYTES = 16
+_EMPTY_STRING_BYTES = len(b'""')
 
 
 class CacheControl(msgspec.Struct, frozen=True, gc=False):
@@ -72,24 +78,36 @@ class BlockHead(msgspec.Struct, frozen=True):
 
 
 _READ_BLOCK = msgspec.json.Decoder(BlockHead)
-_READ_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+_READ_LIST = msgspec.json.Decoder(Annotated[list[msgspec.Raw], msgspec.Meta(max_length=BLOCKS_MAX)])
 
 #: In JSON a quote inside a string is always escaped, so this can only match a real member.
 _MARK = re.compile(rb',\s*"cache_control"\s*:\s*(?:\{[^{}]*\}|null)|"cache_control"\s*:\s*(?:\{[^{}]*\}|null)\s*,?\s*')
+_MARK_NAME = b'"cache_control"'
 _ATTRIBUTION = b'"x-anthropic-billing-header:'
-_VOLATILE_ATTRIBUTION = re.compile(rb"\s*\b(?:cch|cc_prev_req|cc_prompt_id)=[^;]*;?")
+_VOLATILE_ATTRIBUTION = re.compile(rb"(?<!\s)\s*\b(?:cch|cc_prev_req|cc_prompt_id)=[^;]*;?")
 
 
-def content_blocks(tier: Tier, path: str, role: str, content: msgspec.Raw) -> Iterator[Block]:
-    """Yield the blocks of a content value; a string is one text block, an empty one is none."""
-    raw = bytes(content)
-    if raw[:1] == b'"' and raw != b'""':
-        path, rendered = f"{path}.0", _stable_attribution(path, raw)
-        yield Block(tier, path, "text", role, digest_of(role, b"text:" + rendered), content, len(raw))
-    elif raw[:1] == b"[":
+def content_blocks(
+    tier: Tier, path: str, role: str, content: msgspec.Raw, *, has_mark: bool = True, has_citations: bool = True
+) -> Iterator[Block]:
+    """Yield the blocks of a content value; a string is one text block, an empty one is none.
+
+    `has_mark` and `has_citations` are False where the caller knows that these members are in none of them.
+    """
+    size, begins = size_of(content), bytes(memoryview(content)[:1])
+    if begins == b'"' and size > _EMPTY_STRING_BYTES:
+        path, rendered = f"{path}.0", _stable_attribution(path, content)
+        yield Block(tier, path, "text", role, digest_of(role, b"text:", rendered), content, size)
+    elif begins == b"[":
         for index, each in enumerate(_READ_LIST.decode(content)):
             head = block_head(each)
-            yield read_block(tier, f"{path}.{index}", head.type, role, each, head)
+            where = f"{path}.{index}"
+            yield read_block(tier, where, head.type, role, each, head, has_mark=has_mark, has_citations=has_citations)
+
+
+def size_of(raw: msgspec.Raw) -> int:
+    """Return the length of a piece of JSON in bytes; taking its bytes would copy them."""
+    return memoryview(raw).nbytes
 
 
 def block_head(raw: msgspec.Raw) -> BlockHead:
@@ -100,16 +118,26 @@ def block_head(raw: msgspec.Raw) -> BlockHead:
         return BlockHead()
 
 
-def read_block(tier: Tier, path: str, kind: str, role: str, raw: msgspec.Raw, head: BlockHead) -> Block:
-    """Build a block from its bytes and its head."""
-    content = bytes(raw)
-    marked = b'"cache_control"' in content
-    if kind == "text" and b'"citations"' not in content:
-        rendered = b"text:" + _stable_attribution(path, bytes(head.text))
+def read_block(
+    tier: Tier,
+    path: str,
+    kind: str,
+    role: str,
+    raw: msgspec.Raw,
+    head: BlockHead,
+    *,
+    has_mark: bool = True,
+    has_citations: bool = True,
+) -> Block:
+    """Build a block from its bytes and its head; the flags are as `content_blocks` has them."""
+    content = bytes(raw) if has_mark or has_citations else b""  # taking the bytes copies them
+    marked = has_mark and _MARK_NAME in content
+    if kind == "text" and not (has_citations and b'"citations"' in content):
+        digest = digest_of(role, b"text:", _stable_attribution(path, head.text))
     else:
-        rendered = _unmarked_block(content, bytes(head.input)) if marked else content
+        digest = digest_of(role, *(_unmarked_block(content, bytes(head.input)) if marked else (raw,)))
     ttl = _ttl(head) if marked else None
-    return Block(tier, path, kind, role, digest_of(role, rendered), raw, len(content), ttl, head.name)
+    return Block(tier, path, kind, role, digest, raw, size_of(raw), ttl, head.name)
 
 
 def _ttl(head: BlockHead, depth: int = 0) -> Ttl | None:
@@ -125,27 +153,48 @@ def _ttl(head: BlockHead, depth: int = 0) -> Ttl | None:
     return next((ttl for ttl in inner if ttl is not None), None)
 
 
-def _stable_attribution(path: str, text: bytes) -> bytes:
+def _stable_attribution(path: str, text: msgspec.Raw) -> bytes | msgspec.Raw:
     """Drop what changes with every request from Claude Code's attribution block, which the API must ignore too."""
-    if path.startswith("system") and text.startswith(_ATTRIBUTION):
-        return _VOLATILE_ATTRIBUTION.sub(b"", text)
+    if path.startswith("system") and bytes(text).startswith(_ATTRIBUTION):
+        return _VOLATILE_ATTRIBUTION.sub(b"", bytes(text))
     return text
 
 
-def _unmarked_block(content: bytes, given: bytes) -> bytes:
+def _unmarked_block(content: bytes, given: bytes) -> list[memoryview]:
     """Return a block's JSON without its marks; what a model wrote as a tool's input is content to the last member."""
-    before, found, after = content.partition(given) if given else (content, b"", b"")
-    return unmarked(before) + found + unmarked(after)
+    begin = content.find(given) if given else -1
+    if begin < 0:
+        return _between_marks(content, 0, len(content))
+    end = begin + len(given)
+    found = memoryview(content)[begin:end]
+    return [*_between_marks(content, 0, begin), found, *_between_marks(content, end, len(content))]
 
 
 def unmarked(content: bytes) -> bytes:
     """Return a block's JSON without its marks."""
-    return _MARK.sub(b"", content)
+    return b"".join(_between_marks(content, 0, len(content)))
 
 
-def digest_of(role: str, rendered: bytes) -> bytes:
-    """Return the digest of what a block renders to, spoken by `role`."""
-    return blake2b(rendered, digest_size=_DIGEST_BYTES, person=role.encode()[:16]).digest()
+def _between_marks(content: bytes, begin: int, end: int) -> list[memoryview]:
+    """Return what stands between the marks: what `_MARK` finds, looked for where there may be one only."""
+    whole, parts, at = memoryview(content), [], begin
+    while (found := content.find(_MARK_NAME, at, end)) >= 0:
+        since = max(begin, at - 1)
+        lead = content[since:found].rstrip()
+        mark = _MARK.match(content, since + len(lead) - 1 if lead.endswith(b",") else found, end)
+        at = found + 1
+        if mark is not None:
+            parts.append(whole[begin : mark.start()])
+            at = begin = mark.end()
+    return [*parts, whole[begin:end]]
+
+
+def digest_of(role: str, *rendered: bytes | memoryview | msgspec.Raw) -> bytes:
+    """Return the digest of what a block renders to, in one piece or several, spoken by `role`."""
+    digest = blake2b(digest_size=_DIGEST_BYTES, person=role.encode()[:16])
+    for piece in rendered:
+        digest.update(piece)
+    return digest.digest()
 
 
 def block_text(block: Block) -> str:
@@ -155,6 +204,6 @@ def block_text(block: Block) -> str:
     raw = bytes(block.raw)
     try:
         text = msgspec.json.decode(raw if raw[:1] == b'"' else _READ_BLOCK.decode(raw).text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return ""
     return text if isinstance(text, str) else ""

@@ -7,12 +7,13 @@ same as none. Speed is not here: fast and standard never share a prefix, so it s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from scrimp.core.wire.models import traits
+from scrimp.core.wire.surrogates import UNREADABLE
 
 if TYPE_CHECKING:
     from scrimp.core.wire.blocks import Block, Tier
@@ -21,13 +22,17 @@ _IMAGE = re.compile(rb'"type"\s*:\s*"image"')
 _CITING = frozenset({"document", "search_result"})
 
 
+#: A larger object of settings is not decoded; a schema of structured output is the largest there is.
+SETTINGS_BYTES_MAX = 1024 * 1024
+
+
 def read_settings(raw: msgspec.Raw) -> Mapping[str, Any]:
-    """Decode an optional object of settings; anything else is no setting."""
-    if not bytes(raw):
+    """Decode an optional object of settings; anything else, or one that is too large, is no setting."""
+    if not 0 < memoryview(raw).nbytes <= SETTINGS_BYTES_MAX:
         return {}
     try:
         decoded = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return {}
     return decoded if isinstance(decoded, dict) else {}
 
@@ -43,21 +48,47 @@ def thinking_turns(context_management: Mapping[str, Any]) -> int | Literal["all"
     return None
 
 
+def hold_image(block: Block) -> bool:
+    """Whether a block is or holds an image."""
+    return _IMAGE.search(bytes(block.raw)) is not None
+
+
+def are_cited(block: Block) -> bool:
+    """Whether a block is a source with citations."""
+    return block.kind in _CITING and b'"citations"' in bytes(block.raw)
+
+
+#: What each setting of a tier is called, in the order of `key_settings`.
+SETTING_NAMES: Mapping[str, tuple[str, ...]] = {
+    "system": ("citations",),
+    "messages": ("thinking", "effort", "tool_choice", "images", "output_format", "task_budget"),
+}
+
+
+def changed_setting(tier: str, before: bytes, after: bytes) -> str | None:
+    """Name the first setting of a tier that differs between two of its values in `key_settings`; None if none does."""
+    one, other = (msgspec.json.decode(value) if value else [] for value in (before, after))
+    values = ([each] if tier == "system" else each for each in (one, other))
+    pairs = zip(SETTING_NAMES.get(tier, ()), *values, strict=False)
+    return next((name for name, old, new in pairs if old != new), None)
+
+
 def key_settings(
     model: str,
-    blocks: Sequence[Block],
     tool_choice: Mapping[str, Any],
     thinking: Mapping[str, Any],
     output_config: Mapping[str, Any],
     *,
     effort_in_messages: bool,
+    has_image: bool,
+    is_cited: bool,
 ) -> tuple[tuple[Tier, bytes], ...]:
     """Return the settings of the system tier and of the messages tier, as bytes to be digested.
 
     Where messages carry their own effort (`effort_in_messages`), it is rendered there and not part of the settings.
+    `has_image` and `is_cited` say whether any block of the messages `hold_image` and `are_cited`.
     """
     habit = traits(model)
-    in_messages = [block for block in blocks if block.tier == "messages"]
     messages = [
         [thinking.get("type") or habit.default_thinking, thinking.get("budget_tokens")],
         None if effort_in_messages else output_config.get("effort") or habit.default_effort,
@@ -66,9 +97,8 @@ def key_settings(
             tool_choice.get("name"),
             bool(tool_choice.get("disable_parallel_tool_use")),
         ],
-        any(_IMAGE.search(bytes(block.raw)) for block in in_messages),
+        has_image,
         output_config.get("format"),
         output_config.get("task_budget"),
     ]
-    cited = any(block.kind in _CITING and b'"citations"' in bytes(block.raw) for block in in_messages)
-    return ("system", msgspec.json.encode(cited)), ("messages", msgspec.json.encode(messages, order="deterministic"))
+    return ("system", msgspec.json.encode(is_cited)), ("messages", msgspec.json.encode(messages, order="deterministic"))

@@ -16,6 +16,8 @@ Decode = Callable[[bytes], bytes]
 #: What one chunk may decode to; an answer's chunks are far smaller, and one that is not stops the metering.
 PIECE_BYTES_MAX = 16 * 1024 * 1024
 _ZLIB_HEADER_BYTES = 2
+#: How much a decompressor is given at a time, in bytes: it copies what it leaves over, and frames may be tiny and many.
+_FED_BYTES = 4 * 1024
 
 
 class CodingError(ValueError):
@@ -35,14 +37,18 @@ class _Frames:
         self._frame = make()
 
     def __call__(self, chunk: bytes) -> bytes:
-        out = []
-        while chunk:
-            if self._frame.eof:
-                self._frame = self._make()
-            out.append(self._frame.decompress(chunk, PIECE_BYTES_MAX))
-            if self._has_more(self._frame):
-                raise CodingError(f"a piece decodes to more than {PIECE_BYTES_MAX} bytes")
-            chunk = self._frame.unused_data
+        out: list[bytes] = []
+        room = PIECE_BYTES_MAX
+        for at in range(0, len(chunk), _FED_BYTES):
+            fed = chunk[at : at + _FED_BYTES]
+            while fed:
+                if self._frame.eof:
+                    self._frame = self._make()
+                out.append(self._frame.decompress(fed, room + 1))
+                room -= len(out[-1])
+                if room < 0 or self._has_more(self._frame):
+                    raise CodingError(f"a piece decodes to more than {PIECE_BYTES_MAX} bytes")
+                fed = self._frame.unused_data
         return b"".join(out)
 
 

@@ -16,12 +16,15 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from scrimp.core.wire.labels import LABEL_CHARS_MAX
 from scrimp.core.wire.usage import BILLED_ON_TOP, Usage, UsageLine
 
 PICO_USD_PER_NANO_USD = 1_000
 MILLISECONDS_PER_DAY = 86_400_000
 
-PicoUsd = Annotated[int, msgspec.Meta(ge=0)]
+#: No rate is higher than a dollar per token: so a bill of `TOKENS_MAX` tokens of each class fits into 64 bits.
+RATE_PICO_USD_MAX = 10**12
+PicoUsd = Annotated[int, msgspec.Meta(ge=0, le=RATE_PICO_USD_MAX)]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 #: A factor as (numerator, denominator).
 Factor = tuple[Positive, Positive]
@@ -253,10 +256,10 @@ class PriceBook(msgspec.Struct, frozen=True):
 
     def _spelled(self, model: str | None) -> tuple[ModelPrices | None, str]:
         """Return a model's prices and the geography that its spelling implies."""
-        if model is None:
+        if model is None or len(model) > LABEL_CHARS_MAX:
             return None, ""
-        if model in self.by_name:
-            return self.by_name[model], ""
+        if found := self.by_name.get(model) or self.by_name.get(_SNAPSHOT.sub("", model)):
+            return found, ""
         name = _ARN.sub("", model.strip().lower()).removesuffix(_WINDOW_SUFFIX)
         name, geography = self._without_prefix(name)
         name = _VERSION_DOT.sub("-", name)
@@ -299,10 +302,12 @@ def _check(prices: ModelPrices) -> None:
 
 
 def _check_whole(model: str, entry: PriceEntry) -> None:
-    """Raise ValueError if a geography makes a rate no whole number of pico-USD."""
+    """Raise ValueError if a geography makes a rate no whole number of pico-USD, or one that cannot be."""
     for row in entry.rows:
         for place, factor in entry.geography.items():
             try:
-                row.rates.times(factor)
+                rates = row.rates.times(factor)
             except ValueError as error:
                 raise ValueError(f"{model!r} in {place!r}: {error}") from None
+            if max(msgspec.structs.astuple(rates)) > RATE_PICO_USD_MAX:
+                raise ValueError(f"{model!r} in {place!r} costs more than a dollar per token")

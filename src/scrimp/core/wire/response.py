@@ -10,8 +10,9 @@ import msgspec
 
 from scrimp.core.wire.encoding import CodingError, decoder
 from scrimp.core.wire.labels import clip
-from scrimp.core.wire.sse import SseDecoder, SseEvent
-from scrimp.core.wire.usage import ApiUsage, Metered, meter, read_usage
+from scrimp.core.wire.sse import SseEvent, SseScanner
+from scrimp.core.wire.surrogates import UNREADABLE
+from scrimp.core.wire.usage import TOKENS_MAX, ApiUsage, Metered, meter, read_usage
 
 #: A plain JSON answer larger than this is not metered (128,000 output tokens are about 1 MB).
 JSON_BYTES_MAX = 64 * 1024 * 1024
@@ -31,7 +32,27 @@ class ApiMessage(msgspec.Struct, frozen=True):
     model: str | None = None
     stop_reason: str | None = None
     usage: msgspec.Raw = msgspec.Raw()
+    diagnostics: msgspec.Raw = msgspec.Raw()
     error: ApiError | None = None
+
+
+class CacheMiss(msgspec.Struct, frozen=True):
+    """The API's own word for why less was read than the request before had cached (API docs, cache diagnostics).
+
+    `missed_input_tokens` is its approximate count of what could not be read, None where it says none.
+    """
+
+    reason: str
+    missed_input_tokens: int | None = None
+
+
+class _MissReason(msgspec.Struct, frozen=True):
+    type: str | None = None
+    cache_missed_input_tokens: int | None = None
+
+
+class _Diagnostics(msgspec.Struct, frozen=True):
+    cache_miss_reason: _MissReason | None = None
 
 
 class _Delta(msgspec.Struct, frozen=True):
@@ -46,7 +67,11 @@ class _StreamEvent(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What one response said. `usage_complete` is False when the final usage never arrived: a lower bound."""
+    """What one response said. `usage_complete` is False when the final usage never arrived: a lower bound.
+
+    `is_readable` is False where the body is in a coding that we do not know, corrupt, or too large to be read.
+    `cache_miss` is set where the client asked for cache diagnostics and the API names a reason.
+    """
 
     message_id: str | None = None
     served_model: str | None = None
@@ -54,6 +79,8 @@ class Answer(msgspec.Struct, frozen=True):
     error_type: str | None = None
     usage: ApiUsage | None = None
     usage_complete: bool = False
+    is_readable: bool = True
+    cache_miss: CacheMiss | None = None
 
     def metered(self, requested_model: str | None) -> Metered | None:
         """Return the billing lines, or None where no usage was seen at all."""
@@ -62,8 +89,11 @@ class Answer(msgspec.Struct, frozen=True):
 
 _READ_MESSAGE = msgspec.json.Decoder(ApiMessage)
 _READ_EVENT = msgspec.json.Decoder(_StreamEvent)
+_READ_DIAGNOSTICS = msgspec.json.Decoder(_Diagnostics | None)
 #: Events whose data is read; content deltas and pings pass unread.
 _READ_NAMES = frozenset({b"message_start", b"message_delta", b"error"})
+#: Events by which an answer begins.
+_FIRST_NAMES = frozenset({b"message_start", b"content_block_start"})
 
 
 def _usage(raw: msgspec.Raw) -> ApiUsage | None:
@@ -71,19 +101,39 @@ def _usage(raw: msgspec.Raw) -> ApiUsage | None:
         return None
     try:
         return read_usage(msgspec.json.decode(raw))
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
+
+
+def _cache_miss(raw: msgspec.Raw) -> CacheMiss | None:
+    """Read `diagnostics`; absent, null and pending (a null reason) say nothing."""
+    try:
+        said = _READ_DIAGNOSTICS.decode(raw) if bytes(raw) else None
+    except UNREADABLE:
+        return None
+    found = said.cache_miss_reason if said else None
+    reason = clip(found.type) if found else None
+    if found is None or reason is None:
+        return None
+    missed = found.cache_missed_input_tokens
+    return CacheMiss(reason, missed if missed is not None and 0 <= missed <= TOKENS_MAX else None)
 
 
 def _read_event(data: bytes) -> _StreamEvent:
     try:
         return _READ_EVENT.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return _StreamEvent()
 
 
 def _started(message: ApiMessage) -> Answer:
-    return Answer(clip(message.id), clip(message.model), clip(message.stop_reason), None, _usage(message.usage))
+    return Answer(
+        message_id=clip(message.id),
+        served_model=clip(message.model),
+        stop_reason=clip(message.stop_reason),
+        usage=_usage(message.usage),
+        cache_miss=_cache_miss(message.diagnostics),
+    )
 
 
 def _moved(answer: Answer, read: _StreamEvent) -> Answer:
@@ -119,7 +169,7 @@ def read_json(body: bytes) -> Answer:
     """Read a whole JSON answer: a Message or an error envelope."""
     try:
         message = _READ_MESSAGE.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return Answer()
     if message.error is not None:
         return Answer(error_type=_type_of(message.error))
@@ -135,7 +185,7 @@ class ResponseMeter:
 
     def __init__(self, content_type: str | None, content_encoding: str | None) -> None:
         self._is_stream = (content_type or "").lower().startswith("text/event-stream")
-        self._sse = SseDecoder()
+        self._sse = SseScanner((*_READ_NAMES, *_FIRST_NAMES - _READ_NAMES))
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._streamed = Answer()
@@ -163,7 +213,7 @@ class ResponseMeter:
 
     def _feed_stream(self, plain: bytes) -> None:
         for event in self._sse.feed(plain):
-            self.first_token_seen = self.first_token_seen or event.name in {b"message_start", b"content_block_start"}
+            self.first_token_seen = self.first_token_seen or event.name in _FIRST_NAMES
             self._streamed = apply_event(self._streamed, event)
         self._readable = not self._sse.overflowed
 
@@ -178,8 +228,7 @@ class ResponseMeter:
 
     def answer(self) -> Answer:
         """Return what is known now; after the last chunk this is all there is."""
-        if self._is_stream:
-            return self._streamed
-        if self._whole is None:
+        if not self._is_stream and self._whole is None:
             self._whole = read_json(b"".join(self._body))
-        return self._whole
+        known = self._whole or self._streamed
+        return known if self._readable else msgspec.structs.replace(known, is_readable=False)

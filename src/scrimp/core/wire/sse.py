@@ -2,16 +2,21 @@
 
 Follows the WHATWG event-stream grammar as far as the Messages API uses it: lines end in LF, CRLF or CR,
 `event:` and `data:` fields are kept, comments and other fields are dropped, a blank line dispatches.
+
+Of a long answer few events matter to whoever meters it, so `SseScanner` looks for their names in the bytes and decodes
+only the events around them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 #: A single event larger than this is not one of the API's; decoding stops and `overflowed` says so.
 EVENT_BYTES_MAX = 64 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
+_LF = ord("\n")
 
 
 class SseEvent(NamedTuple):
@@ -24,10 +29,10 @@ class SseEvent(NamedTuple):
 class SseDecoder:
     """Turns chunks of an event stream into events; feeding byte by byte gives the same as all at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_start: bool = True) -> None:
         self._tail: list[bytes] = []
         self._tail_bytes = 0
-        self._at_start = True
+        self._at_start = at_start
         self._skip_lf = False
         self._name = b""
         self._data: list[bytes] = []
@@ -86,3 +91,67 @@ class SseDecoder:
         name, data = self._name or b"message", self._data
         self._name, self._data, self._data_bytes = b"", [], 0
         return SseEvent(name, b"\n".join(data)) if data else None
+
+
+class SseScanner:
+    """Gives the events of a stream whose bytes hold one of `words`, as `SseDecoder` would; others may be among them.
+
+    Whole events lie between blank lines, so those without a word are skipped as they stand. A stream that ends its
+    lines with CR, or begins with a byte order mark, is decoded in full from there on.
+    """
+
+    def __init__(self, words: Sequence[bytes]) -> None:
+        self._words = words
+        self._decoder = SseDecoder()
+        self._scans = True
+        self._begun = False
+        self._tail: list[bytes] = []
+        self._tail_bytes = 0
+        self.overflowed = False
+
+    def feed(self, chunk: bytes) -> list[SseEvent]:
+        """Take the next bytes and return events that they complete."""
+        if self.overflowed or not chunk:
+            return []
+        if not self._begun:
+            self._begun = True
+            self._scans = chunk[0] != _BOM[0]
+            self._decoder = SseDecoder(at_start=not self._scans)
+        if self._scans and b"\r" in chunk:
+            self._scans = False
+            chunk = b"".join([*self._tail, chunk])
+        if not self._scans:
+            return self._decoded(chunk)
+        if b"\n\n" not in chunk and not (chunk[0] == _LF and self._tail and self._tail[-1][-1] == _LF):
+            self._keep(chunk)
+            return []
+        text = b"".join([*self._tail, chunk]) if self._tail else chunk
+        end = text.rfind(b"\n\n") + 2
+        self._tail, self._tail_bytes = [], 0
+        self._keep(text[end:])
+        return self._found(text, end)
+
+    def _decoded(self, chunk: bytes) -> list[SseEvent]:
+        events = self._decoder.feed(chunk)
+        self.overflowed = self._decoder.overflowed
+        return events
+
+    def _keep(self, part: bytes) -> None:
+        if part:
+            self._tail.append(part)
+            self._tail_bytes += len(part)
+            self.overflowed = self._tail_bytes > EVENT_BYTES_MAX
+
+    def _found(self, text: bytes, end: int) -> list[SseEvent]:
+        """Decode the events with a word among the whole ones that stand before `end`."""
+        events: list[SseEvent] = []
+        at = {word: text.find(word, 0, end) for word in self._words}
+        begin = 0
+        while at := {word: place for word, place in at.items() if place >= 0}:
+            first = min(at.values())
+            before = text.rfind(b"\n\n", begin, first)
+            stop = text.find(b"\n\n", first) + 2
+            events += self._decoded(text[begin if before < 0 else before + 2 : stop])
+            begin = stop
+            at = {word: place if place >= stop else text.find(word, stop, end) for word, place in at.items()}
+        return events

@@ -1,4 +1,4 @@
-"""Half surrogate pairs: JSON that JavaScript writes, and strict decoders refuse."""
+"""JSON that others wrote: what decoding it may raise, and half surrogate pairs, which JavaScript writes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import TypeVar
 import msgspec
 
 T = TypeVar("T")
+
+#: What a decoder raises for text that is not JSON of the shape it asks for, not UTF-8, or nested too deeply.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 #: Escapes in JSON text: a backslash, a whole pair of surrogates, or (the group) half of one.
 _ESCAPES = re.compile(

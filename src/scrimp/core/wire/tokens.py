@@ -41,6 +41,8 @@ PATCH_PIXELS = 28
 #: Enough of a picture's base64 to find its size in; a multiple of four.
 PICTURE_HEAD_BYTES = 65_536
 BLOCK_TOKENS_MIN = 1
+#: How much of a block is counted at a time, in bytes.
+PIECE_BYTES = 64 * 1024
 
 
 class Generation(msgspec.Struct, frozen=True):
@@ -97,9 +99,6 @@ _CLASSES = {
     b"l": b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
     b"u": bytes(range(0x80, 0x100)),
 }
-_BYTE_CLASS = b"".join(
-    next((name for name, members in _CLASSES.items() if byte in members), b"p") for byte in range(256)
-)
 #: Members that the API does not count as they stand.
 _UNCOUNTED = re.compile(rb'"(?:signature|encrypted_content|encrypted_index)"\s*:\s*"[^"]*"')
 _BASE64 = re.compile(rb'"data"\s*:\s*"([A-Za-z0-9+/=]*)"')
@@ -115,11 +114,29 @@ def estimate(raw: bytes, model: str, calibration: Calibration | None = None) -> 
 
 def _weigh(raw: bytes) -> float:
     """Return the tokens of JSON text for the tokenizer that the weights were fitted on."""
-    classes = raw.translate(_BYTE_CLASS)
-    counts = {name: classes.count(name) for name in WEIGHTS}
-    letters = len(raw) - sum(counts.values())
-    weighed = sum(WEIGHTS[name] * count for name, count in counts.items()) + TOKENS_PER_LETTER * letters
-    return weighed + ESCAPED_QUOTE_TOKENS * raw.count(b'\\"')
+    counts = dict.fromkeys((*WEIGHTS, b"l"), 0)
+    for start in range(0, len(raw), PIECE_BYTES):  # larger pieces leave the processor's cache
+        for name, count in _count(raw[start : start + PIECE_BYTES]):
+            counts[name] += count
+    weighed = sum(WEIGHTS[name] * counts[name] for name in WEIGHTS) + TOKENS_PER_LETTER * counts[b"l"]
+    return weighed + (ESCAPED_QUOTE_TOKENS * raw.count(b'\\"') if counts[b"e"] else 0.0)
+
+
+def _count(raw: bytes) -> tuple[tuple[bytes, int], ...]:
+    """Count the bytes of each class. Deleting a class counts it faster than looking for its bytes."""
+    spaceless = raw.translate(None, _CLASSES[b"s"])
+    wordy = spaceless.translate(None, _CLASSES[b"d"])
+    signs = wordy.translate(None, _CLASSES[b"l"])
+    escapes = signs.count(b"\\")
+    wide = 0 if signs.isascii() else len(signs) - len(signs.translate(None, _CLASSES[b"u"]))
+    return (
+        (b"d", len(spaceless) - len(wordy)),
+        (b"s", len(raw) - len(spaceless)),
+        (b"e", escapes),
+        (b"p", len(signs) - escapes - wide),
+        (b"u", wide),
+        (b"l", len(wordy) - len(signs)),
+    )
 
 
 def block_tokens(block: Block, model: str, calibration: Calibration | None = None) -> int:
@@ -144,7 +161,8 @@ def count_blocks(
     if first_tool is not None:
         added = tool_prompt(model)
         counts[first_tool] += added.forced if forced_tool else added.free
-    return tuple(_whole(count, calibration, model) for count in counts)
+    ratio = calibration.ratio(model) if calibration else 1.0
+    return tuple([max(BLOCK_TOKENS_MIN, round(count * ratio)) for count in counts])
 
 
 def image_tokens(width: int, height: int, model: str) -> int:

@@ -26,11 +26,12 @@ import msgspec
 
 from scrimp.core.belief import work
 from scrimp.core.belief.exchange import Exchange
+from scrimp.core.wire.surrogates import UNREADABLE
 from scrimp.core.wire.usage import TOKENS_MAX, ApiUsage, meter
 from scrimp.replay.traces import claude_rows
 from scrimp.replay.traces.claude_rows import Message, Row
 from scrimp.replay.traces.lines import Complaints, numbered_lines
-from scrimp.replay.traces.trace import Compaction, Source, Trace
+from scrimp.replay.traces.trace import Compaction, Source, Trace, is_dated
 
 KIND = "claude-code"
 
@@ -88,7 +89,7 @@ def sniff(head: bytes) -> bool:
     for line in head.split(b"\n")[:20]:
         try:
             keys = msgspec.json.decode(line, type=dict[str, msgspec.Raw]).keys()
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             continue
         if "type" in keys and keys & {"sessionId", "uuid", "message", "leafUuid"}:
             return True
@@ -111,7 +112,7 @@ def read(source: Source) -> Trace:
     """
     try:
         rows = claude_rows.row_decoder.decode_lines(source.data)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         trace = None
     else:
         trace = _SessionReader(source).read(enumerate(rows, 1))
@@ -128,15 +129,16 @@ def _judge(kind: str) -> str | None:
     return _WRONG if kind in _READ_KINDS else None
 
 
-def _time_ms(stamp: str | None) -> int | None:
+def time_ms(stamp: str | None) -> int | None:
     """Return a row's time in milliseconds, None if it states none that can be read; without a zone it is UTC."""
     if not stamp:
         return None
     try:
         moment = datetime.fromisoformat(stamp)
-        return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+        at_ms = round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
     except (ValueError, OverflowError):
         return None
+    return at_ms if is_dated(at_ms) else None
 
 
 def _known_of(usage: ApiUsage | None) -> int:
@@ -233,7 +235,7 @@ class _SessionReader:
 
     def _compacted(self, row: Row) -> None:
         """Note a compaction; its boundary and its summary follow each other and are one."""
-        at_ms = _time_ms(row.timestamp)
+        at_ms = time_ms(row.timestamp)
         if at_ms is not None:
             last = next(reversed(self._drafts), "")
             self._compactions.setdefault(last, Compaction(row.session_id or self._session_id(), at_ms))
@@ -327,8 +329,8 @@ class _SessionReader:
 
     def _opened_at_ms(self, first: Row, request: Row | None) -> int | None:
         """Return when a message's request was sent: as its own row says, else when what it answers was written."""
-        answered_ms = _time_ms(first.timestamp)
-        sent_ms = _time_ms(request.timestamp if request else self._stamps.get(first.parent_uuid or ""))
+        answered_ms = time_ms(first.timestamp)
+        sent_ms = time_ms(request.timestamp if request else self._stamps.get(first.parent_uuid or ""))
         if answered_ms is None or sent_ms is None:
             return answered_ms if sent_ms is None else sent_ms
         return min(sent_ms, answered_ms)
@@ -348,7 +350,7 @@ class _SessionReader:
             exchange_id=key,
             opened_at_ms=opened_at_ms,
             source=KIND,
-            closed_at_ms=_time_ms(draft.last.timestamp),
+            closed_at_ms=time_ms(draft.last.timestamp),
             project=project,
             session_id=first.session_id or self._session_id(),
             agent_id=thread.agent_id,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from scrimp.core.wire.surrogates import UNREADABLE
 from scrimp.core.wire.usage import ApiUsage
 
 _EMPTY = msgspec.Raw(b"")
@@ -86,13 +87,11 @@ _decode_text = msgspec.json.Decoder(str).decode
 _decode_input = msgspec.json.Decoder(ToolInput).decode
 _decode_sidecar = msgspec.json.Decoder(Sidecar).decode
 
-_UNREADABLE = (msgspec.DecodeError, RecursionError)
-
 
 def _text(raw: msgspec.Raw) -> str:
     try:
         return _decode_text(raw) if raw else ""
-    except _UNREADABLE:
+    except UNREADABLE:
         return ""
 
 
@@ -116,7 +115,7 @@ def input_of(block: Block) -> ToolInput:
     """Decode what is read of a tool's input; an input of other types says nothing."""
     try:
         return _decode_input(block.input) if block.input else ToolInput()
-    except _UNREADABLE:
+    except UNREADABLE:
         return ToolInput()
 
 
@@ -124,5 +123,5 @@ def agent_type_of(sidecar: bytes | None) -> str | None:
     """Return the agent type that a `.meta.json` states, if it is there and says so."""
     try:
         return _decode_sidecar(sidecar).agent_type if sidecar else None
-    except _UNREADABLE:
+    except UNREADABLE:
         return None

@@ -10,6 +10,7 @@ whole, so there is a limit to its size, and a packed one is unpacked no further 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import zlib
 
@@ -23,6 +24,9 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WBITS = 31
 _PIECE_BYTES = 4_096
+#: How much of a member is unpacked at first; what follows the member in it is copied, and members may be many.
+_FIRST_PIECE_BYTES = 512
+_PADDING = re.compile(rb"\0*")
 GOOD_PART = "the part before that is used"
 _SPLIT = "split it by lines, or an export by --since and --until"
 
@@ -65,21 +69,37 @@ def unpack(data: bytes, limit: int = FILE_BYTES_MAX) -> tuple[bytes, str | None]
     What unpacks to more than `limit` bytes is given up to the first byte beyond it.
     """
     parts: list[bytes] = []
-    left = limit
-    while data:
-        engine = zlib.decompressobj(_GZIP_WBITS)
+    at = 0
+    while at < len(data):
+        member, end, what = _member(data, at, limit)
+        parts += member
+        limit -= sum(map(len, member))
+        if what is not None:
+            return b"".join(parts), what
+        padding = _PADDING.match(data, end)
+        at = padding.end() if padding else end
+    return b"".join(parts), None
+
+
+def _member(data: bytes, start: int, limit: int) -> tuple[list[bytes], int, str | None]:
+    """Unpack the member that begins there: what came out, where it ends and, if it ended early, why."""
+    engine = zlib.decompressobj(_GZIP_WBITS)
+    parts: list[bytes] = []
+    left, at, size = limit, start, _FIRST_PIECE_BYTES
+    while at < len(data):
+        piece = data[at : at + size]
         try:
-            parts.append(engine.decompress(data, left + 1))
+            parts.append(engine.decompress(piece, left + 1))
         except zlib.error:
-            parts.append(_good_part(data, left))
-            return b"".join(parts), _DAMAGED
+            return [_good_part(data[start:], limit)], len(data), _DAMAGED
         left -= len(parts[-1])
         if left < 0:
-            return b"".join(parts), TOO_LARGE
-        if not engine.eof:
-            return b"".join(parts), _CUT_SHORT
-        data = engine.unused_data.lstrip(b"\0")
-    return b"".join(parts), None
+            return parts, len(data), TOO_LARGE
+        at += len(piece)
+        if engine.eof:
+            return parts, at - len(engine.unused_data), None
+        size *= 2
+    return parts, len(data), _CUT_SHORT
 
 
 def _good_part(data: bytes, limit: int) -> bytes:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 
 from scrimp.core.belief.exchange import Exchange
+from scrimp.core.wire.surrogates import UNREADABLE
 from scrimp.core.wire.usage import TOKENS_MAX
 from scrimp.replay.traces.lines import Complaints, numbered_lines
-from scrimp.replay.traces.trace import Problem, Source, Trace, is_countable, is_dated
+from scrimp.replay.traces.trace import Problem, Source, Trace, is_countable, is_dated, printable
 
 KIND = "export"
 VERSION = 1
@@ -37,14 +39,34 @@ def write(exchanges: Iterable[Exchange]) -> Iterator[bytes]:
     """Yield the lines of an export, the header first, each with its line break."""
     yield _encode(_Header(VERSION)) + b"\n"
     for exchange in exchanges:
-        yield _encode(exchange) + b"\n"
+        yield _line(exchange) + b"\n"
+
+
+def _line(exchange: Exchange) -> bytes:
+    """Encode an exchange; a name with half a character in it, which UTF-8 cannot write, is written as it is shown."""
+    try:
+        return _encode(exchange)
+    except UnicodeEncodeError:
+        return _encode(_shown(msgspec.to_builtins(exchange)))
+
+
+def _shown(value: Any) -> Any:
+    """Return a value with every string in it as it may be shown."""
+    match value:
+        case str():
+            return printable(value)
+        case dict():
+            return {name: _shown(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_shown(each) for each in value]
+    return value
 
 
 def _version(line: bytes) -> int | None:
     """Return the format version that a header row states; None if the line is no header."""
     try:
         return msgspec.json.decode(line, type=_Header).scrimp_export
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 
@@ -80,4 +102,5 @@ def _wrong_with(exchange: Exchange) -> str | None:
         usages.append(exchange.usage)
     if not all(map(is_countable, usages)):
         return _UNCOUNTABLE
-    return None if 0 <= (exchange.cost_nano_usd or 0) <= COST_NANO_USD_MAX else _COSTLY
+    costs = (exchange.cost_nano_usd or 0, exchange.cost_upper_nano_usd or 0, exchange.break_cost_nano_usd or 0)
+    return None if all(0 <= cost <= COST_NANO_USD_MAX for cost in costs) else _COSTLY

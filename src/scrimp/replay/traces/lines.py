@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from scrimp.core.wire.surrogates import decode_mended
+from scrimp.core.wire.surrogates import UNREADABLE, decode_mended
 from scrimp.replay.traces.trace import Problem
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ def kind_of(line: bytes) -> str | None:
         return _decode_kind(line).type
     except msgspec.ValidationError:
         return ""
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 
@@ -82,7 +82,7 @@ def numbered_lines(
             continue
         try:
             yield number, decode_mended(decoder, line)
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             what = explain(line, is_last=number == torn, judge=judge)
             if what is not None:
                 complaints.add(what, number, _COME_BACK if what == _TORN else SKIPPED)

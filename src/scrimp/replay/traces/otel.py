@@ -20,6 +20,7 @@ import msgspec
 from msgspec.structs import replace
 
 from scrimp.core.belief.exchange import Exchange
+from scrimp.core.wire.surrogates import UNREADABLE
 from scrimp.core.wire.usage import TOKENS_MAX, Usage, UsageLine, total
 from scrimp.replay.traces.lines import Complaints, numbered_lines
 from scrimp.replay.traces.otel_nesting import Recorded, SpanKey, without_wrappers
@@ -86,7 +87,7 @@ def _documents(data: bytes, complaints: Complaints) -> Iterator[tuple[int, dict[
     """Yield the file's objects with their lines: of one JSON document if it is one, else of each line."""
     try:
         whole = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         yield from _line_by_line(data, complaints)
         return
     if isinstance(whole, dict):

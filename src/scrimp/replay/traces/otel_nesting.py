@@ -8,7 +8,7 @@ outer one knows of whose work it was is handed down.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -34,8 +34,9 @@ def without_wrappers(recorded: Sequence[Recorded], parents: Mapping[SpanKey, Spa
     outer = {each.span: each.exchange for each in recorded if each.span is not None}
     inner: dict[SpanKey, list[Exchange]] = {}
     around: dict[int, SpanKey] = {}
+    nearest = _nearest(outer.keys(), parents)
     for index, each in enumerate(recorded):
-        above = _nearest(each.span, outer, parents)
+        above = nearest[each.span] if each.span is not None else None
         if above is not None:
             inner.setdefault(above, []).append(each.exchange)
             around[index] = above
@@ -47,20 +48,24 @@ def without_wrappers(recorded: Sequence[Recorded], parents: Mapping[SpanKey, Spa
     ]
 
 
-def _nearest(
-    span: SpanKey | None, outer: Mapping[SpanKey, Exchange], parents: Mapping[SpanKey, SpanKey]
-) -> SpanKey | None:
-    """Return the nearest span around this one that is an exchange; spans that go round in a circle have none."""
-    seen = {span}
-    nearest = None
-    while span is not None:
-        span = parents.get(span)
-        if span in seen:
-            return None
-        if nearest is None and span in outer:
-            nearest = span
-        seen.add(span)
-    return nearest
+def _nearest(exchanges: Collection[SpanKey], parents: Mapping[SpanKey, SpanKey]) -> dict[SpanKey, SpanKey | None]:
+    """Map each exchange's span to the nearest one around it that is one, too; spans that go round have none.
+
+    No span is gone through twice: a trace may be as deep as it is long.
+    """
+    found: dict[SpanKey, SpanKey | None] = {}
+    for span in exchanges:
+        way = dict[SpanKey, None]()
+        above: SpanKey | None = span
+        while above is not None and above not in found and above not in way:
+            way[above] = None
+            above = parents.get(above)
+        goes_round = above in way or (above is not None and found[above] == above)
+        for each in reversed(way):
+            # A span that goes round is noted as around itself until all are known.
+            found[each] = each if goes_round else above if above is None or above in exchanges else found.get(above)
+            above = each
+    return {span: None if found[span] == span else found[span] for span in exchanges}
 
 
 def _counts(exchanges: Sequence[Exchange]) -> tuple[int, int]:
