@@ -153,7 +153,8 @@ class _Attempt:
         self._was_sent = not isinstance(error, UpstreamUnreachable)
 
     def _added_headers(self) -> RawHeaders:
-        if self._services.chained:
+        # What went round in a loop passes here many times, and clients take only so many headers.
+        if self._services.chained or self._status == HTTPStatus.LOOP_DETECTED:
             return []
         opened = self._opened
         mode = opened.plan.mode if opened.plan else "observe"

@@ -193,6 +193,18 @@ def test_one_side_alone_is_not_the_whole(raw: dict[str, int], complete: bool) ->
     assert complete == read(raw).is_complete
 
 
+def test_more_iterations_than_an_answer_has_are_unknown() -> None:
+    """A corrupt list is not kept as lines without end; the totals still count."""
+    one = {"type": "compaction", "input_tokens": 1, "output_tokens": 1}
+    lines = [
+        len(meter(usage, "m").lines)
+        for count in (1_000, 1_001)
+        if (usage := read_usage({"input_tokens": 5, "output_tokens": 6, "iterations": [one] * count})) is not None
+    ]
+
+    assert [1_001, 1] == lines
+
+
 def test_unknown_fields_are_ignored() -> None:
     """The API may add fields at any time."""
     assert ApiUsage(input_tokens=1) == read(msgspec.json.decode(b'{"input_tokens":1,"new":{"deep":[1]}}'))

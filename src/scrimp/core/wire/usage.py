@@ -19,6 +19,8 @@ from scrimp.core.wire.labels import clip
 
 #: No answer uses more tokens of a class than this: a larger count is a corrupt one.
 TOKENS_MAX = 10**9
+#: No answer is made of more iterations than this; each is a line of the bill, and kept.
+ITERATIONS_MAX = 1_000
 Count = Annotated[int, msgspec.Meta(ge=0, le=TOKENS_MAX)]
 
 
@@ -138,7 +140,7 @@ class ApiUsage(msgspec.Struct, frozen=True):
     service_tier: str | None = None
     speed: str | None = None
     inference_geo: str | None = None
-    iterations: tuple[ApiIteration, ...] | None = None
+    iterations: Annotated[tuple[ApiIteration, ...], msgspec.Meta(max_length=ITERATIONS_MAX)] | None = None
 
     @property
     def is_known(self) -> bool:
