@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrimp.money import NANO_PER_USD, dollars, usd
+from scrimp.money import NANO_PER_USD, dollars, in_usd, usd
 
 #: A quadrillion dollars either way.
 AMOUNTS = st.integers(-(10**24), 10**24)
@@ -24,6 +24,13 @@ def read(shown: str) -> Decimal:
 def test_dollars_are_exact(nano_usd: int) -> None:
     """No nano-dollar is lost, and none appears."""
     assert Fraction(nano_usd, NANO_PER_USD) == Fraction(usd(nano_usd))
+
+
+@given(AMOUNTS)
+def test_json_states_the_nearest_float(nano_usd: int) -> None:
+    """The float nearest to the exact amount; what is unknown stays so."""
+    assert float(Fraction(nano_usd, NANO_PER_USD)) == in_usd(nano_usd)
+    assert in_usd(None) is None
 
 
 @given(AMOUNTS)

@@ -15,6 +15,11 @@ def usd(nano_usd: int) -> Decimal:
     return Decimal(nano_usd) / NANO_PER_USD
 
 
+def in_usd(nano_usd: int | None) -> float | None:
+    """Return dollars as `--json` states them; what is unknown stays None."""
+    return None if nano_usd is None else nano_usd / NANO_PER_USD
+
+
 def _places(nano_usd: int) -> int:
     if nano_usd >= _CENTS_FROM_NANO_USD:
         return 2

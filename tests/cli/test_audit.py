@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from msgspec.structs import replace
 
-from scrimp.cli.main import cli
 from scrimp.core.belief.exchange import Exchange
 from scrimp.core.wire.usage import Usage
 from scrimp.errors import ConfigError, UsageError
 from scrimp.replay.traces.ledger_export import write
 from scrimp.store.ledger import open_ledger
+from tests.cli.asked import told, told_json
 from tests.replay.transcripts import Transcript
+
+run = partial(told, "audit")
+as_json = partial(told_json, "audit")
 
 PROMISED = ["kind", "cause", "session", "exchange", "block", "byte", "cost_usd", "fix"]
 #: 50,000 tokens of claude-opus-4-5 written for five minutes instead of read, at $6.25 and $0.50 a million.
@@ -34,23 +35,7 @@ def sessions(tmp_path: Path) -> Path:
     session.answer(424, "m2", 51_003)
     session.result(426)
     session.answer(427, "m3", 52_003, read=51_000)
-    folder = tmp_path / "projects" / "shop"
-    folder.mkdir(parents=True)
-    (folder / "s1.jsonl").write_bytes(session.source().data)
-    return tmp_path / "projects"
-
-
-def run(*arguments: object, code: int = 0) -> str:
-    """Run the command; return what it printed."""
-    result = CliRunner().invoke(cli, ["audit", *map(str, arguments)], catch_exceptions=False)
-    assert (code, "") == (result.exit_code, result.stderr)
-    return result.stdout
-
-
-def as_json(*arguments: object) -> dict[str, Any]:
-    """Run the command with --json; return the one object."""
-    told: dict[str, Any] = json.loads(run(*arguments, "--json"))
-    return told
+    return session.kept_under(tmp_path)
 
 
 def test_the_promised_shape(sessions: Path) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -13,7 +12,11 @@ from scrimp.cli import replay
 from scrimp.cli.main import cli
 from scrimp.errors import TraceFormatError, UsageError
 from scrimp.replay import policies
+from tests.cli.asked import told, told_json
 from tests.replay.transcripts import Transcript
+
+_run = partial(told, "replay")
+_json = partial(told_json, "replay")
 
 
 @pytest.fixture
@@ -26,21 +29,7 @@ def sessions(tmp_path: Path) -> Path:
     session.answer(421, "m2", 51_000)
     session.result(425)
     session.answer(426, "m3", 52_000, read=50_997)
-    folder = tmp_path / "projects" / "shop"
-    folder.mkdir(parents=True)
-    (folder / "s1.jsonl").write_bytes(session.source().data)
-    return tmp_path / "projects"
-
-
-def _run(*arguments: object) -> str:
-    result = CliRunner().invoke(cli, ["replay", *map(str, arguments)], catch_exceptions=False)
-    assert (0, "") == (result.exit_code, result.stderr)
-    return result.stdout
-
-
-def _json(*arguments: object) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(_run(*arguments, "--json"))
-    return answer
+    return session.kept_under(tmp_path)
 
 
 def test_json_has_the_promised_shape(sessions: Path) -> None:

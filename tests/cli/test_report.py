@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import termios
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ from scrimp.errors import ConfigError, TraceFormatError, UsageError
 from scrimp.replay.report import BYS
 from scrimp.replay.traces.ledger_export import write
 from scrimp.store.ledger import open_ledger
+from tests.cli.asked import told, told_json
+
+_run = partial(told, "report")
+_json = partial(told_json, "report")
 
 USAGE = {"input_tokens": 10, "cache_read_input_tokens": 200, "cache_creation_input_tokens": 30, "output_tokens": 4}
 #: Of USAGE on claude-opus-4-6, by hand: 10 x 5 + 200 x 0.5 + 30 x 6.25 + 4 x 25 USD per million tokens.
@@ -51,17 +56,6 @@ def sessions(tmp_path: Path) -> Path:
     rows = [prompt, _row(1), _row(2, version="2.1.20"), _row(3, model="gpt-9")]
     (folder / "s1.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return tmp_path / "projects"
-
-
-def _run(*arguments: object) -> str:
-    result = CliRunner().invoke(cli, ["report", *map(str, arguments)], catch_exceptions=False)
-    assert (0, "") == (result.exit_code, result.stderr)
-    return result.stdout
-
-
-def _json(*arguments: object) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(_run(*arguments, "--json"))
-    return answer
 
 
 def test_json_has_the_promised_shape(sessions: Path) -> None:

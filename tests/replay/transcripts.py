@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from scrimp.core.belief.exchange import Exchange
@@ -34,6 +35,13 @@ class Transcript:
         self.rows.append(row | {"sessionId": self.session, "version": self.version, "cwd": "shop"} | more)
         self.last = uuid
         return uuid
+
+    def kept_under(self, folder: Path) -> Path:
+        """Write the session as Claude Code keeps it, in a project's folder below; return the folder of the projects."""
+        project = folder / "projects" / "shop"
+        project.mkdir(parents=True)
+        (project / "s1.jsonl").write_bytes(self.source().data)
+        return project.parent
 
     def user(self, second: float, content: Any, **more: Any) -> str:
         """Add a prompt, or any other row of the user's."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scrimp.money import NANO_PER_USD
+from scrimp.cli.bars import watched
+from scrimp.money import NANO_PER_USD, in_usd
 
 if TYPE_CHECKING:
     from scrimp.replay.audit import Audit, Finding, Group
@@ -76,19 +76,10 @@ def _of_files(paths: tuple[str, ...]) -> Material:
 
 
 def _accounts_bar(names: list[str]) -> Iterator[str]:
-    """Yield the accounts, with a progress bar on a terminal if there are many."""
-    if len(names) < ACCOUNTS_WORTH_A_BAR or not sys.stderr.isatty():
-        yield from names
-        return
-    with click.progressbar(names, label="Auditing", file=sys.stderr) as bar:
-        yield from bar
+    return watched(names, len(names), "Auditing", ACCOUNTS_WORTH_A_BAR)
 
 
 # --- one JSON object ---
-
-
-def _usd(nano_usd: int | None) -> float | None:
-    return None if nano_usd is None else nano_usd / NANO_PER_USD
 
 
 def as_object(found: Audit, material: Material, top: int | None = None) -> dict[str, Any]:
@@ -97,11 +88,11 @@ def as_object(found: Audit, material: Material, top: int | None = None) -> dict[
 
     return {
         "findings": [_finding(each) for each in found.findings[:top]],
-        "cost_usd": _usd(found.cost_nano_usd),
+        "cost_usd": in_usd(found.cost_nano_usd),
         "groups": [_group(each) for each in found.groups[:top]],
         "exchanges": found.exchanges,
         "sessions": found.sessions,
-        "input_cost_usd": _usd(found.input_nano_usd),
+        "input_cost_usd": in_usd(found.input_nano_usd),
         "cost_nano_usd": found.cost_nano_usd,
         "cost_basis": describe_book(),
         "files": material.files,
@@ -117,13 +108,13 @@ def _finding(each: Finding) -> dict[str, Any]:
         "exchange": each.exchange_id,
         "block": each.block,
         "byte": each.byte,
-        "cost_usd": _usd(each.cost_nano_usd),
+        "cost_usd": in_usd(each.cost_nano_usd),
         "fix": each.fix,
         "reason": each.reason,
         "tokens": each.tokens,
         "at_ms": each.at_ms,
         "gap_ms": each.gap_ms,
-        "hold_cost_usd": _usd(each.hold_nano_usd),
+        "hold_cost_usd": in_usd(each.hold_nano_usd),
     }
 
 
@@ -134,8 +125,8 @@ def _group(each: Group) -> dict[str, Any]:
         "count": each.count,
         "sessions": each.sessions,
         "tokens": each.tokens,
-        "cost_usd": _usd(each.cost_nano_usd),
-        "hold_cost_usd": _usd(each.hold_nano_usd) if each.hold_nano_usd else None,
+        "cost_usd": in_usd(each.cost_nano_usd),
+        "hold_cost_usd": in_usd(each.hold_nano_usd) if each.hold_nano_usd else None,
         "dearest": each.dearest.exchange_id,
         "fix": each.dearest.fix,
     }

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from scrimp.cli.bars import watched
 from scrimp.money import NANO_PER_USD
 
 if TYPE_CHECKING:
     from scrimp.core.wire.prices import PriceBook
-    from scrimp.replay.compare import Comparison, Dearer, Outcome, PolicySum
+    from scrimp.replay.compare import Comparison, Dearer, PolicySum
     from scrimp.replay.fidelity import Fidelity
     from scrimp.replay.gather import Material
 
@@ -57,13 +57,14 @@ def command(
     PATH is a file or folder of Claude Code sessions (.jsonl, .jsonl.gz), an export of scrimp, OpenTelemetry GenAI spans
     or a Mooncake trace. Without PATH, your own ~/.claude/projects is read. Costs are list prices.
     """
+    from scrimp.cli.report import own_sessions, progress
     from scrimp.replay.gather import gather
     from scrimp.replay.traces.workers import processors
     from scrimp.upstream.pricefeed import describe_book, load_current_book
 
     book = load_current_book()
     _check_model(book, model)
-    material = gather(paths or _own_sessions(), processors(), _files_bar)
+    material = gather(paths or own_sessions(), processors(), progress)
     comparison = _replay(material, policies, book, model, jobs)
     fidelity = _fidelity(material, book)
     if html is not None:
@@ -89,33 +90,13 @@ def _check_model(book: PriceBook, model: str | None) -> None:
         raise UsageError(f"There is no price for {model}.", "See `scrimp prices list` for the models that have one.")
 
 
-def _own_sessions() -> list[str]:
-    from scrimp.cli.report import own_sessions
-
-    return own_sessions()
-
-
-def _files_bar(files: list[str]) -> Iterable[str]:
-    from scrimp.cli.report import progress
-
-    return progress(files)
-
-
 def _replay(material: Material, policies: Sequence[str], book: PriceBook, model: str | None, jobs: int) -> Comparison:
     from scrimp.replay.compare import Task, compared, replayed
     from scrimp.replay.spread import spread
 
     tasks = [Task(name, steps, tuple(policies), book, model) for name, steps in material.accounts.items() if steps]
-    return compared(list(_accounts_bar(spread(replayed, tasks, jobs), len(tasks))), policies)
-
-
-def _accounts_bar(outcomes: Iterator[Outcome], length: int) -> Iterator[Outcome]:
-    """Yield the outcomes, with a progress bar on a terminal if there are many."""
-    if length < ACCOUNTS_WORTH_A_BAR or not sys.stderr.isatty():
-        yield from outcomes
-        return
-    with click.progressbar(outcomes, length=length, label="Replaying", file=sys.stderr) as bar:
-        yield from bar
+    outcomes = watched(spread(replayed, tasks, jobs), len(tasks), "Replaying", ACCOUNTS_WORTH_A_BAR)
+    return compared(list(outcomes), policies)
 
 
 def _fidelity(material: Material, book: PriceBook) -> Fidelity | None:

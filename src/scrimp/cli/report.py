@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scrimp.money import NANO_PER_USD
+from scrimp.cli.bars import watched
+from scrimp.money import in_usd
 
 if TYPE_CHECKING:
     from scrimp.cli.report_text import Look
@@ -197,18 +198,10 @@ def own_sessions() -> list[str]:
 
 def progress(files: list[str]) -> Iterator[str]:
     """Yield the files, with a progress bar on a terminal if there are many."""
-    if len(files) < FILES_WORTH_A_BAR or not sys.stderr.isatty():
-        yield from files
-        return
-    with click.progressbar(files, label="Reading", file=sys.stderr) as bar:
-        yield from bar
+    return watched(files, len(files), "Reading", FILES_WORTH_A_BAR)
 
 
 # --- one JSON object ---
-
-
-def _usd(nano_usd: int | None) -> float | None:
-    return None if nano_usd is None else nano_usd / NANO_PER_USD
 
 
 def _unicode(key: str) -> str:
@@ -232,8 +225,8 @@ def _group_object(group: Group) -> dict[str, Any]:
     return {
         "key": _unicode(group.key),
         "exchanges": group.exchanges,
-        "cost_usd": _usd(group.cost_nano_usd),
-        "cost_upper_usd": _usd(group.cost_upper_nano_usd),
+        "cost_usd": in_usd(group.cost_nano_usd),
+        "cost_upper_usd": in_usd(group.cost_upper_nano_usd),
         "share": group.share,
         "usage": group.usage,
         "cost_nano_usd": group.cost_nano_usd,
@@ -251,8 +244,8 @@ def as_object(report: Report, recording: Recording, top: int | None = None) -> d
     return {
         "exchanges": total.exchanges,
         "sessions": report.sessions,
-        "cost_usd": _usd(total.cost_nano_usd),
-        "cost_upper_usd": _usd(total.cost_upper_nano_usd),
+        "cost_usd": in_usd(total.cost_nano_usd),
+        "cost_upper_usd": in_usd(total.cost_upper_nano_usd),
         "usage": total.usage,
         "unpriced_exchanges": total.unpriced_exchanges,
         "groups": [_group_object(group) for group in report.groups[:top]],
@@ -262,14 +255,14 @@ def as_object(report: Report, recording: Recording, top: int | None = None) -> d
         **_marks(total),
         "cost_basis": describe_book(),
         "class_cost_usd": {
-            **{name: _usd(cost) for name, cost in report.class_cost_nano_usd.items()},
-            "web_search_requests": _usd(report.web_search_nano_usd),
+            **{name: in_usd(cost) for name, cost in report.class_cost_nano_usd.items()},
+            "web_search_requests": in_usd(report.web_search_nano_usd),
         },
         "counterfactuals": {
             "basis": "estimated from recorded sizes, for the exchanges with a known price",
-            "billed_usd": _usd(report.billed_nano_usd),
-            "uncached_usd": _usd(report.uncached_nano_usd),
-            "automatic_caching_usd": _usd(report.automatic_nano_usd),
+            "billed_usd": in_usd(report.billed_nano_usd),
+            "uncached_usd": in_usd(report.uncached_nano_usd),
+            "automatic_caching_usd": in_usd(report.automatic_nano_usd),
         },
         "unmetered_exchanges": report.unmetered_exchanges,
         "unpriced_models": report.unpriced_models,

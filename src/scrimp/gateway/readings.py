@@ -6,6 +6,8 @@ What is read of a part depends on its bytes alone, so whoever sends the same byt
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from scrimp.core.wire.request import Front, MessageRead, read_front, read_message
 
@@ -14,8 +16,10 @@ READ_BYTES_MAX = 16 * 1024 * 1024
 #: What remembering a part takes besides its bytes, and what each of its blocks takes, in bytes.
 _PART_BYTES, _BLOCK_BYTES = 1_000, 400
 
-_Message = tuple[int, bytes]
-_Front = tuple[bytes, bytes]
+K = TypeVar("K", int, bytes)
+R = TypeVar("R", Front, MessageRead)
+
+_Key = tuple[int | bytes, bytes]
 
 
 class Readings:
@@ -24,31 +28,27 @@ class Readings:
     def __init__(self, limit_bytes: int = READ_BYTES_MAX) -> None:
         self._limit = limit_bytes
         self._size = 0
-        self._known: OrderedDict[_Message | _Front, MessageRead | Front] = OrderedDict()
+        self._known: OrderedDict[_Key, Any] = OrderedDict()
 
     def front(self, tools: bytes, system: bytes) -> Front:
         """Return what stands before the messages."""
-        key = (tools, system)
-        known = self._known.get(key)
-        if isinstance(known, Front):
-            self._known.move_to_end(key)
-            return known
-        read = read_front(tools, system)
-        self._keep(key, read)
-        return read
+        return self._remembered((tools, system), read_front)
 
     def message(self, index: int, raw: bytes) -> MessageRead:
         """Return the message that stands at `index`."""
-        key = (index, raw)
-        known = self._known.get(key)
-        if isinstance(known, MessageRead):
+        return self._remembered((index, raw), read_message)
+
+    def _remembered(self, key: tuple[K, bytes], read: Callable[[K, bytes], R]) -> R:
+        """Return what was read of a part, and read it now if it was not; keys of the two kinds are never equal."""
+        known: R | None = self._known.get(key)
+        if known is not None:
             self._known.move_to_end(key)
             return known
-        read = read_message(index, raw)
-        self._keep(key, read)
-        return read
+        now = read(*key)
+        self._keep(key, now)
+        return now
 
-    def _keep(self, key: _Message | _Front, read: MessageRead | Front) -> None:
+    def _keep(self, key: _Key, read: MessageRead | Front) -> None:
         size = _size_bytes(key, read)
         if size > self._limit // 4:
             return
@@ -58,7 +58,7 @@ class Readings:
             self._size -= _size_bytes(*self._known.popitem(last=False))
 
 
-def _size_bytes(key: _Message | _Front, read: MessageRead | Front) -> int:
+def _size_bytes(key: _Key, read: MessageRead | Front) -> int:
     first, second = key
     text = len(second) + (len(first) if isinstance(first, bytes) else 0)
     return text + _PART_BYTES + _BLOCK_BYTES * len(read.blocks)

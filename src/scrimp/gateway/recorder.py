@@ -17,7 +17,7 @@ import msgspec
 from scrimp.core.belief.events import Event, FirstToken, RequestArrived, RequestFailed, UsageSeen
 from scrimp.core.belief.exchange import Exchange
 from scrimp.core.belief.identity import Identity, identify, principal_of
-from scrimp.core.belief.session import Belief, session_of, step, tails_of, trails
+from scrimp.core.belief.session import Belief, Trails, session_of, step, tails_of, trails
 from scrimp.core.levers.fanout import Wait
 from scrimp.core.plan.planning import Plan, Policy, plan, settle, waiting
 from scrimp.core.wire.labels import clip
@@ -132,7 +132,7 @@ class Recorder:
         found = trails(request)
         planned, body = plan(request, belief, policy, services.prices, now_ms, self._weights.count, found), None
         if planned.edits:
-            planned, body = self._spliced(planned, request, belief, now_ms, raw)
+            planned, body = self._spliced(planned, request, belief, now_ms, raw, found)
         session_id = session_of(belief, request, exchange.session_id, exchange.exchange_id, found)
         arrived = RequestArrived(
             exchange.exchange_id,
@@ -151,14 +151,14 @@ class Recorder:
         return Opened(exchange, request, planned, arrived=seen, body=body)
 
     def _spliced(
-        self, planned: Plan, request: Request, belief: Belief, now_ms: int, raw: bytes
+        self, planned: Plan, request: Request, belief: Belief, now_ms: int, raw: bytes, found: Trails
     ) -> tuple[Plan, bytes | None]:
         """Edit the client's bytes as planned; what cannot be edited goes as it came, and is planned as such."""
         try:
             return planned, splice(raw, planned.edits)
         except SpliceError as error:
             own_up("a request could not be edited and goes as it came", error)
-            return plan(request, belief, Policy(), self._services.prices, now_ms, self._weights.count), None
+            return plan(request, belief, Policy(), self._services.prices, now_ms, self._weights.count, found), None
 
     def _belief(self, principal: str) -> Belief:
         belief = self._beliefs.setdefault(principal, Belief())

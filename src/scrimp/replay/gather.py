@@ -15,7 +15,7 @@ from scrimp.replay.steps import Step
 from scrimp.replay.traces.claude_history import Link
 from scrimp.replay.traces.discover import Reading, find
 from scrimp.replay.traces.files import load, unpack
-from scrimp.replay.traces.links import links_of
+from scrimp.replay.traces.links import links_in
 from scrimp.replay.traces.trace import Problem
 from scrimp.replay.traces.workers import Watch
 
@@ -48,7 +48,7 @@ def gather(paths: Sequence[str], workers: int = 1, watch: Watch = iter) -> Mater
         return Material(accounts, (), {}, [*found.problems, *problems], len(chats))
     kept = others if chats else list(paths)
     recording = Reading(kept, workers).finish(watch)
-    links = links_of(kept)
+    links = links_in(others)
     accounts |= steps_of(recording.exchanges, links)
     if not any(accounts.values()):
         raise TraceFormatError("Nothing in there says what a request used.", "Give recorded sessions.")

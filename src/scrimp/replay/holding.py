@@ -15,6 +15,7 @@ from scrimp.core.belief import account as accounts
 from scrimp.core.belief.account import HOUR_PING_MS, MINUTES_PING_MS, Account, Pause, Pings
 from scrimp.core.belief.cache import CacheRules
 from scrimp.core.levers.hold import Facts, after_leaving, group_of, hold, is_human, lifetime
+from scrimp.core.levers.placement import write_price
 from scrimp.core.wire.blocks import Ttl
 from scrimp.core.wire.prices import RateCard
 from scrimp.replay.emulator import Decision, Ways
@@ -75,7 +76,7 @@ class Holder:
         end = self._ways.ends[index]
         ttl = self._ttl(index, step, front, end - front.end)
         warm = self._warmth.write(index, step, front, end, ttl)
-        own = front.end * card.cache_read + (end - front.end) * _write_price(card, ttl)
+        own = front.end * card.cache_read + (end - front.end) * write_price(card, ttl)
         own += (step.total_tokens - end) * card.uncached_input
         account = accounts.billed(self.account, own, self._automatic[index], card)
         new = step.total_tokens - max(step.shared_tokens, step.given_tokens)
@@ -222,12 +223,6 @@ def _prolonged(warm: Warm, promised: Pings, wanted: Pings, age_ms: int) -> Pings
         return None
     count = max(sent, wanted.hours if is_hour else wanted.minutes)
     return Pings(0, count) if is_hour else Pings(count, 0)
-
-
-def _write_price(card: RateCard, ttl: Ttl | None) -> int:
-    if ttl is None:
-        return card.uncached_input
-    return card.cache_write_1h if ttl == "1h" else card.cache_write_5m
 
 
 def is_human_step(step: Step) -> bool:

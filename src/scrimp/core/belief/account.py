@@ -20,6 +20,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from scrimp.core.belief.cache import TTL_MS
 from scrimp.core.belief.gaps import EDGES_MS, FIRST_MS, LifeTable, expected
 from scrimp.core.belief.prior import PRIOR_RATIOS, PRIOR_RETURNS, PRIOR_SECONDS
 from scrimp.core.wire.prices import RateCard
@@ -27,8 +28,6 @@ from scrimp.core.wire.prices import RateCard
 #: A ping is sent this long after the last use of an entry: in time, with ten seconds or a minute to spare.
 MINUTES_PING_MS = 290_000
 HOUR_PING_MS = 3_540_000
-_MINUTES_LIFE_MS = 300_000
-_HOUR_LIFE_MS = 3_600_000
 
 #: The guard (hold study, section 6): spending may exceed automatic caching by this share of it, in percent, and by this
 #: many tokens at the base price.
@@ -212,16 +211,6 @@ def left(account: Account, thread: str, now_ms: int, pings: Pings, reserved_pico
     )
 
 
-def released(account: Account, thread: str) -> Account:
-    """Give back what is still set aside for the pings of a thread that gets none any more; its pause goes on."""
-    pause = account.pauses.get(thread)
-    if pause is None or not pause.reserved_pico_usd:
-        return account
-    pauses = {**account.pauses, thread: msgspec.structs.replace(pause, reserved_pico_usd=0)}
-    reserved = account.reserved_pico_usd - pause.reserved_pico_usd
-    return msgspec.structs.replace(account, pauses=pauses, reserved_pico_usd=reserved)
-
-
 def dropped(account: Account, thread: str) -> Account:
     """Forget a pause of which nothing more will be known: its client is gone, or the recording ends."""
     pause = account.pauses.get(thread)
@@ -287,8 +276,8 @@ def _hour_saved(pause: Pause, age_ms: int, kept_tokens: int, card: RateCard) -> 
     if not base:
         return 0.0
     read = card.cache_read / base
-    minutes, alive_5m = idle_tokens(age_ms, pause.pings.minutes, MINUTES_PING_MS, _MINUTES_LIFE_MS, read)
-    hours, alive_1h = idle_tokens(age_ms, pause.pings.hours, HOUR_PING_MS, _HOUR_LIFE_MS, read)
+    minutes, alive_5m = idle_tokens(age_ms, pause.pings.minutes, MINUTES_PING_MS, TTL_MS["5m"], read)
+    hours, alive_1h = idle_tokens(age_ms, pause.pings.hours, HOUR_PING_MS, TTL_MS["1h"], read)
     anew_5m = 0.0 if alive_5m else card.cache_write_5m / base - read
     anew_1h = 0.0 if alive_1h else card.cache_write_1h / base - read
     return (minutes - hours) * pause.tokens + (anew_5m - anew_1h) * kept_tokens

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from scrimp.core.belief.prefix import kept_blocks
-from scrimp.core.wire.blocks import Block, Tier, block_text, unmarked
+from scrimp.core.belief.prefix import THINKING, kept_blocks
+from scrimp.core.wire.blocks import TIERS, Block, Tier, block_text, unmarked
 from scrimp.core.wire.cachekey import changed_setting
 from scrimp.core.wire.request import Request
 
@@ -25,12 +25,10 @@ _REASONS: dict[Tier, CacheMissReason] = {
     "system": "system_changed",
     "messages": "messages_changed",
 }
-_TIERS: tuple[Tier, ...] = ("tools", "system", "messages")
 #: Causes by which a client puts another history in the place of the last one.
 REPLACED = frozenset({"compaction", "rewound"})
 #: Settings that messages may hold, and that go with them.
 _IN_MESSAGES = frozenset({"images", "effort"})
-_THINKING = frozenset({"thinking", "redacted_thinking"})
 
 #: Characters shown on either side of a difference.
 _AROUND = 40
@@ -60,7 +58,7 @@ def compare(before: Request, after: Request) -> Divergence | None:
     if (before.speed or "standard") != (after.speed or "standard"):
         return Divergence(reason="model_changed", cause="speed")
     blocks = kept_blocks(before), kept_blocks(after)
-    for tier in _TIERS:
+    for tier in TIERS:
         found = _in_tier(before, after, *blocks, tier)
         if found is not None:
             return found
@@ -113,7 +111,7 @@ def _of_messages(after: Request, old: Sequence[Block], new: Sequence[Block], i: 
     """Name what a client does to whole blocks; None where the text of one block was changed."""
     one, other = old[i], new[i]
     shorter = len(new) < len(old)
-    if one.kind in _THINKING and other.kind not in _THINKING and _still_sent(one, after):
+    if one.kind in THINKING and other.kind not in THINKING and _still_sent(one, after):
         return "thinking_dropped"
     if other.kind == "compaction" or (shorter and i <= 1):
         return "compaction"

@@ -25,7 +25,7 @@ class Shadow(msgspec.Struct, frozen=True):
 class RequestArrived(msgspec.Struct, frozen=True):
     """A request of `session_id` was sent upstream at `at_ms`; `split` is what we expected it to read and write.
 
-    By its `tails` (digests) a later request that extends it is recognised, as going on in its `thread`. `kinds` maps
+    By its `tails` (digests) a later request that extends it is recognised where clients name no session. `kinds` maps
     the depths that are worth remembering to their kinds (`sightings`); it is empty where nothing will be decided.
     `shadows` are what else could have been sent in its place, for the accounts of what that would have cost.
     """
@@ -38,7 +38,6 @@ class RequestArrived(msgspec.Struct, frozen=True):
     tails: tuple[bytes, ...] = ()
     kinds: Mapping[bytes, bytes] = {}
     shadows: tuple[Shadow, ...] = ()
-    thread: str = ""
 
 
 class FirstToken(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from scrimp.core.wire.blocks import Block, Tier, Ttl
+from scrimp.core.wire.blocks import TIERS, Block, Tier, Ttl
 from scrimp.core.wire.models import traits
 from scrimp.core.wire.request import Request
 
@@ -126,12 +126,9 @@ def chain(request: Request, blocks: Sequence[Block]) -> tuple[bytes, ...]:
     return tuple(digests)
 
 
-_TIER_ORDER: tuple[Tier, ...] = ("tools", "system", "messages")
-
-
 def _salts_upto(tier: Tier, entered: set[Tier], salts: dict[Tier, bytes]) -> bytes:
     """Return the settings of every tier opened by entering `tier`, so that an empty system tier still salts."""
-    upto = _TIER_ORDER[: _TIER_ORDER.index(tier) + 1]
+    upto = TIERS[: TIERS.index(tier) + 1]
     return b"".join(b"\x00" + salts.get(each, b"") for each in upto if each not in entered)
 
 

@@ -57,8 +57,8 @@ class Session(msgspec.Struct, frozen=True):
 class Tail(msgspec.Struct, frozen=True, gc=False):
     """The end of a conversation that was sent, and what is known of the answer that comes after it.
 
-    `prefix` is the digest of its prompt; `thread` names the line of requests that only went on (see `thread_of`).
-    `at_ms` is when it was sent; where the API's own tools may have a part in the answer, when that began.
+    `prefix` is the digest of its prompt. `at_ms` is when it was sent; where the API's own tools may have a part in the
+    answer, when that began.
     """
 
     session_id: str
@@ -67,7 +67,6 @@ class Tail(msgspec.Struct, frozen=True, gc=False):
     prefix: bytes
     at_ms: int
     is_marked: bool
-    thread: str = ""
 
 
 class Flight(msgspec.Struct, frozen=True):
@@ -142,15 +141,6 @@ def session_of(belief: Belief, request: Request, stated: str | None, fresh: str,
     return next((belief.tails[digest].session_id for digest in candidates if digest in belief.tails), fresh)
 
 
-def thread_of(belief: Belief, found: Trails, fresh: str) -> str:
-    """Name the line of requests that a request goes on: that of the longest one it extends, else `fresh`.
-
-    One session can hold several: agents, and small requests that a client sends beside its conversation.
-    """
-    whole, _ = found
-    return next((belief.tails[digest].thread for digest in reversed(whole) if digest in belief.tails), fresh) or fresh
-
-
 def tails_of(request: Request, found: Trails | None = None) -> tuple[bytes, ...]:
     """Return the digests by which a later request that extends this one is recognised; `found` as in `session_of`."""
     return tuple(trail[-1] for trail in found or trails(request) if trail)
@@ -178,9 +168,7 @@ def _arrive(belief: Belief, event: RequestArrived) -> Belief:
     known = belief.sessions.get(event.session_id) or Session(event.session_id, event.at_ms, event.at_ms)
     session = msgspec.structs.replace(known, last_at_ms=event.at_ms, exchanges=known.exchanges + 1)
     prefix = event.prompt.digests[-1] if event.prompt.digests else b""
-    tail = Tail(
-        event.session_id, cache, event.prompt.model, prefix, event.at_ms, bool(event.prompt.marks), event.thread
-    )
+    tail = Tail(event.session_id, cache, event.prompt.model, prefix, event.at_ms, bool(event.prompt.marks))
     tails = _put_all(belief.tails, dict.fromkeys(event.tails, tail), TAILS_MAX)
     awaited = event.tails if tail.is_marked and offers_server_tools(event.prompt.blocks) else ()
     flight = Flight(event.session_id, cache, event.prompt.model, event.prompt.total_tokens, event.at_ms, awaited)

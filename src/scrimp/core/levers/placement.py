@@ -38,8 +38,10 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
     gain_pico_usd: float
 
 
-def write_price(card: RateCard, ttl: Ttl) -> int:
-    """Return what a token costs when it is written for this lifetime, in pico-USD."""
+def write_price(card: RateCard, ttl: Ttl | None) -> int:
+    """Return what a token costs when it is written for this lifetime, or for none, in pico-USD."""
+    if ttl is None:
+        return card.uncached_input
     return card.cache_write_1h if ttl == "1h" else card.cache_write_5m
 
 

@@ -14,12 +14,10 @@ import msgspec
 from scrimp.core.belief.cache import TTL_MS, Entries, Entry, Split, is_live
 from scrimp.core.belief.divergence import REPLACED, CacheMissReason, Divergence, compare
 from scrimp.core.belief.prefix import Prompt
-from scrimp.core.wire.blocks import Tier, Ttl
+from scrimp.core.wire.blocks import TIERS, Ttl
 from scrimp.core.wire.models import traits
 from scrimp.core.wire.request import Request
 from scrimp.core.wire.usage import Usage
-
-_TIERS: tuple[Tier, ...] = ("tools", "system", "messages")
 
 
 class Last(msgspec.Struct, frozen=True):
@@ -87,7 +85,6 @@ def explain(
     left, place = _left(last, prompt, divergence)
     if read >= left:
         return None
-    now, ideal = cost(split.usage), cost(_unbroken(split.usage, left, prompt.tokens[place]))
     return Break(
         cause=divergence.cause if divergence else _of_the_cache(last, prompt, entries, now_ms),
         reason=divergence.reason if divergence else None,
@@ -96,7 +93,7 @@ def explain(
         lost_tokens=left - read,
         left_tokens=left,
         place_tokens=prompt.tokens[place],
-        cost_nano_usd=None if now is None or ideal is None else now - ideal,
+        cost_nano_usd=_dearer(split.usage, left, prompt.tokens[place], cost),
         divergence=divergence,
     )
 
@@ -110,7 +107,6 @@ def unwarmed(prompt: Prompt, split: Split, entries: Entries, cost: Callable[[Usa
     left, read = max((prompt.tokens[at] for at in shared), default=0), split.usage.cache_read_input_tokens
     if left <= read:
         return None
-    now, ideal = cost(split.usage), cost(_unbroken(split.usage, left, left))
     return Break(
         cause="concurrency",
         reason=None,
@@ -119,7 +115,7 @@ def unwarmed(prompt: Prompt, split: Split, entries: Entries, cost: Callable[[Usa
         lost_tokens=left - read,
         left_tokens=left,
         place_tokens=left,
-        cost_nano_usd=None if now is None or ideal is None else now - ideal,
+        cost_nano_usd=_dearer(split.usage, left, left, cost),
     )
 
 
@@ -152,13 +148,12 @@ def confirmed(
         left, place = warm_tokens, min(billed, max(0, warm_tokens + place - left))
     if 2 * read >= 2 * left - lost:
         return None
-    now, ideal = cost(usage), cost(_unbroken(usage, left, place))
     return msgspec.structs.replace(
         found,
         lost_tokens=left - read,
         left_tokens=left,
         place_tokens=place,
-        cost_nano_usd=None if now is None or ideal is None else now - ideal,
+        cost_nano_usd=_dearer(usage, left, place, cost),
     )
 
 
@@ -181,9 +176,15 @@ def corresponding(last: Last, prompt: Prompt) -> int:
     """Return the block of this prompt that stands where the last one's breakpoint stood: same tier, same number."""
     block = last.prompt.blocks[last.marked]
     number = sum(each.tier == block.tier for each in last.prompt.blocks[: last.marked])
-    upto = [i for i, each in enumerate(prompt.blocks) if _TIERS.index(each.tier) <= _TIERS.index(block.tier)]
+    upto = [i for i, each in enumerate(prompt.blocks) if TIERS.index(each.tier) <= TIERS.index(block.tier)]
     same = [i for i in upto if prompt.blocks[i].tier == block.tier]
     return same[min(number, len(same) - 1)] if same else (upto[-1] if upto else 0)
+
+
+def _dearer(usage: Usage, left: int, place: int, cost: Callable[[Usage], int | None]) -> int | None:
+    """Return how much more a usage costs than `_unbroken`, in nano-USD; None where there is no price."""
+    now, ideal = cost(usage), cost(_unbroken(usage, left, place))
+    return None if now is None or ideal is None else now - ideal
 
 
 def _unbroken(usage: Usage, left: int, place: int) -> Usage:

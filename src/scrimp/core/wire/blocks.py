@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
 from scrimp.core.wire.surrogates import UNREADABLE
 
 Tier = Literal["tools", "system", "messages"]
+#: The tiers in the order in which the API renders them.
+TIERS: tuple[Tier, ...] = get_args(Tier)
 Ttl = Literal["5m", "1h"]
 
 #: Kinds that cannot carry a mark (API docs, prompt caching: what can be cached).

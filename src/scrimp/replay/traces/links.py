@@ -17,8 +17,13 @@ def links_of(paths: Sequence[str], watch: Watch = iter) -> Mapping[str, Link]:
 
     `watch` may wrap the list of files to show progress.
     """
+    return links_in(find(paths).files, watch)
+
+
+def links_in(files: Sequence[str], watch: Watch = iter) -> Mapping[str, Link]:
+    """Return the links of these files, as `links_of` does for what it finds."""
     links: list[Link] = []
-    for path in watch(find(paths).files):
+    for path in watch(list(files)):
         data, _ = load(path)
         reader = reader_of(data)
         if reader is not None and reader.KIND == claude_code.KIND:
