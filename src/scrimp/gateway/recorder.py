@@ -143,11 +143,12 @@ class Recorder:
             tails_of(request, found),
             planned.kinds,
             planned.shadows,
+            look=planned.look,
         )
         self._fold(principal, arrived)
         exchange = msgspec.structs.replace(exchange, session_id=session_id)
         before = belief.caches.get(planned.prompt.cache, {})
-        seen = self._breaks.arrive(exchange, request, planned, before, now_ms)
+        seen = self._breaks.arrive(exchange, planned.moved or request, planned, before, now_ms)
         return Opened(exchange, request, planned, arrived=seen, body=body)
 
     def _spliced(

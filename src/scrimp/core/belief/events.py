@@ -8,6 +8,7 @@ import msgspec
 
 from scrimp.core.belief.cache import Split
 from scrimp.core.belief.prefix import Prompt
+from scrimp.core.belief.templates import Look
 from scrimp.core.wire.usage import Usage
 
 
@@ -27,7 +28,8 @@ class RequestArrived(msgspec.Struct, frozen=True):
 
     By its `tails` (digests) a later request that extends it is recognised, as going on in its `thread`. `kinds` maps
     the depths that are worth remembering to their kinds (`sightings`); it is empty where nothing will be decided.
-    `shadows` are what else could have been sent in its place, for the accounts of what that would have cost.
+    `shadows` are what else could have been sent in its place, for the accounts of what that would have cost, and `look`
+    is what it taught of its family (`templates`).
     """
 
     exchange_id: str
@@ -39,6 +41,7 @@ class RequestArrived(msgspec.Struct, frozen=True):
     kinds: Mapping[bytes, bytes] = {}
     shadows: tuple[Shadow, ...] = ()
     thread: str = ""
+    look: Look | None = None
 
 
 class FirstToken(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ import msgspec
 from scrimp.core.belief.cache import CacheRules, Entries, drop, land, send
 from scrimp.core.belief.events import Event, FirstToken, RequestArrived, RequestFailed, UsageSeen
 from scrimp.core.belief.sightings import Sightings, see
+from scrimp.core.belief.templates import FAMILIES_MAX, Family
 from scrimp.core.wire.blocks import Block
 from scrimp.core.wire.request import Request
 from scrimp.core.wire.tokens import Calibration, observe
@@ -88,7 +89,8 @@ class Belief(msgspec.Struct, frozen=True):
     """Everything believed about one principal.
 
     `caches` holds one set of entries per `Prompt.cache`, `tails` the ends of conversations by digest, `calibration`
-    what the bills so far say about our token estimates, `sightings` which parts of prompts come back. `shadows`
+    what the bills so far say about our token estimates, `sightings` which parts of prompts come back, `families` which
+    of their lines change. `shadows`
     holds, by policy, the caches as they would be had that one always been in force, `waits` the latest times to a first
     token by cache.
     """
@@ -101,6 +103,7 @@ class Belief(msgspec.Struct, frozen=True):
     calibration: Calibration = Calibration()
     waits: Mapping[str, tuple[int, ...]] = msgspec.field(default_factory=dict)
     sightings: Sightings = Sightings()
+    families: Mapping[bytes, Family] = msgspec.field(default_factory=dict)
     rules: CacheRules = CacheRules()
 
 
@@ -177,7 +180,9 @@ def _arrive(belief: Belief, event: RequestArrived) -> Belief:
     entries = send(entries, event.prompt, event.split, event.at_ms, event.exchange_id, belief.rules)
     known = belief.sessions.get(event.session_id) or Session(event.session_id, event.at_ms, event.at_ms)
     session = msgspec.structs.replace(known, last_at_ms=event.at_ms, exchanges=known.exchanges + 1)
-    prefix = event.prompt.digests[-1] if event.prompt.digests else b""
+    # What was moved behind the prompt is gone from the next one, so no answer stands behind the same prefix again.
+    is_whole = bool(event.prompt.digests) and event.prompt.total_tokens == event.prompt.tokens[-1]
+    prefix = event.prompt.digests[-1] if is_whole else b""
     tail = Tail(
         event.session_id, cache, event.prompt.model, prefix, event.at_ms, bool(event.prompt.marks), event.thread
     )
@@ -192,6 +197,9 @@ def _arrive(belief: Belief, event: RequestArrived) -> Belief:
         flights=_put(belief.flights, event.exchange_id, flight, FLIGHTS_MAX),
         sightings=_noted(belief, event),
         shadows=_shadowed(belief, event),
+        families=_put(belief.families, event.look.key, event.look.family, FAMILIES_MAX)
+        if event.look
+        else belief.families,
     )
 
 
