@@ -57,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     * `connect_timeout_ms` is how long the upstream may take to accept a connection.
     * `ledger_queue_limit_exchanges` is how many exchanges may wait for a slow disk.
     * `retention_days` is after how many days a finished exchange is deleted from the ledger; None keeps it for ever.
+    * `order` lets "safe" move text that changes in every request from the head of the system prompt to the end of the
+      request, and sort tools whose order drifts; off, such text is only reported with its price.
     """
 
     mode: Literal["observe", "safe"] = "observe"
@@ -72,6 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_ms: Positive = 10_000
     ledger_queue_limit_exchanges: Positive = 10_000
     retention_days: Positive | None = None
+    order: bool = False
 
 
 _TYPES = {field.name: field.type for field in msgspec.structs.fields(Settings)}

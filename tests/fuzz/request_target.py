@@ -18,9 +18,9 @@ from scrimp.core.wire.prices import PriceBook
 from scrimp.core.wire.request import Request, RequestUnreadable, parse
 from scrimp.core.wire.surrogates import UNREADABLE, without_half_surrogates
 from scrimp.core.wire.tokens import count_blocks
-from scrimp.gateway.readings import Readings
-from scrimp.gateway.tasktypes import TaskTypes
-from scrimp.gateway.weights import Weights
+from scrimp.engine.readings import Readings
+from scrimp.engine.tasktypes import TaskTypes
+from scrimp.engine.weights import Weights
 from scrimp.upstream.pricefeed import load_book
 from tests.fuzz.inputs import COMPARED_BYTES_MAX, Input
 

@@ -243,7 +243,11 @@ def test_a_page_of_another_domain_is_refused() -> None:
     stack = Stack()
     refusing = create_app(
         Services(
-            AsgiUpstream(stack.sim), stack.ledger, load_book(), VirtualClock(0), host_check=host_check("127.0.0.1", "")
+            upstream=AsgiUpstream(stack.sim),
+            ledger=stack.ledger,
+            prices=load_book(),
+            clock=VirtualClock(0),
+            host_check=host_check("127.0.0.1", ""),
         )
     )
     stack.client = AsgiUpstream(refusing)  # whose Host is asgi.invalid
@@ -336,7 +340,7 @@ def test_planning_that_fails_leaves_the_request_alone(monkeypatch: pytest.Monkey
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("scrimp.gateway.recorder.plan", broken)
+    monkeypatch.setattr("scrimp.engine.recorder.plan", broken)
     stack = Stack()
     status, headers, _ = stack.send(body())
     (exchange,) = stack.exchanges()
@@ -349,7 +353,13 @@ def test_behind_another_gateway_of_ours_everything_is_for_that_one() -> None:
     """Tags reach the gateway that keeps the ledger, and its answers are not signed twice."""
     outer = Stack()
     inner = create_app(
-        Services(AsgiUpstream(outer.gateway), MemoryLedger(), load_book(), VirtualClock(START_MS), chained=True)
+        Services(
+            upstream=AsgiUpstream(outer.gateway),
+            ledger=MemoryLedger(),
+            prices=load_book(),
+            clock=VirtualClock(START_MS),
+            chained=True,
+        )
     )
     outer.client = AsgiUpstream(inner)
     headers = outer.send(body(), [(b"scrimp-task", b"nightly"), (b"scrimp-session", b"s1")])[1]

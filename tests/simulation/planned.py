@@ -18,9 +18,10 @@ from scrimp.core.wire.tokens import Calibration
 from scrimp.core.wire.usage import Usage, meter, read_usage
 from scrimp.sim.clients import Conversation
 from scrimp.sim.machine import Simulator
-from scrimp.sim.models import find
+from scrimp.sim.models import Model, find
 from scrimp.sim.render import render
 from scrimp.sim.rules import Rules
+from scrimp.sim.tokens import ROLE_TOKENS, block_tokens
 from scrimp.upstream.pricefeed import load_current_book
 
 BOOK = load_current_book()
@@ -35,6 +36,17 @@ class Turn(msgspec.Struct, frozen=True):
     asked: dict[str, Any]
     sent: dict[str, Any]
     billed: Usage
+
+
+def _with_tool_prompt(blocks: list[Block], counts: list[int], model: Model) -> list[int]:
+    """Let the first tool pay for the prompt that the API adds for tools, whichever it is."""
+    tools = [i for i, block in enumerate(blocks) if block.path.startswith("tools.")]
+    payers = [i for i in tools if blocks[i].path == "tools.0"]
+    if not payers or payers[0] == tools[0]:
+        return counts
+    counts[payers[0]] -= model.tool_prompt.auto
+    counts[tools[0]] += model.tool_prompt.auto
+    return counts
 
 
 class Shell:
@@ -65,7 +77,15 @@ class Shell:
         name = f"x{self._count}"
         session = session_of(self.belief, request, headers.get("x-claude-code-session-id"), name)
         arrived = RequestArrived(
-            name, session, planned.prompt, planned.split, now_ms, tails_of(request), planned.kinds, planned.shadows
+            name,
+            session,
+            planned.prompt,
+            planned.split,
+            now_ms,
+            tails_of(request),
+            planned.kinds,
+            planned.shadows,
+            look=planned.look,
         )
         self.belief = step(self.belief, arrived)
         self._landings.append((now_ms + answer.first_token_ms, name))
@@ -78,12 +98,27 @@ class Shell:
         """Count blocks as the API would state them, so that only planning is judged."""
         model = find(asked["model"])
         assert model is not None
-        tokens = {position.path: position.tokens for position in render(asked, model, self.rules).positions}
+        positions = render(asked, model, self.rules).positions
+        known = {position.path: position.tokens for position in positions}
+
+        def weigh(block: Block) -> int:
+            if block.path in known and not block.path.startswith("system."):
+                return known[block.path]
+            raw = json.loads(bytes(block.raw))
+            shown = {"type": "text", "text": raw} if isinstance(raw, str) else raw
+            if block.path.startswith("system.") and shown.get("text", "").startswith("x-anthropic-billing-header:"):
+                return known[block.path]
+            return block_tokens(shown, model) + (ROLE_TOKENS if block.role == "system" else 0)
 
         def count(_model: str, blocks: list[Block], _calibration: Calibration) -> list[int]:
-            return [tokens[block.path] for block in blocks]
+            return _with_tool_prompt(blocks, [weigh(block) for block in blocks], model)
 
         return count
+
+    @property
+    def cost_nano_usd(self) -> int:
+        """What the simulator billed so far, output included."""
+        return self.simulator.invoice.cost_nano_usd
 
     def play(self, conversation: Conversation, pause_ms: int = 0) -> Iterator[Turn]:
         """Run one conversation in virtual time, so long after the last one."""

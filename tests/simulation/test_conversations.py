@@ -33,7 +33,7 @@ class World:
         self.clock = VirtualClock(START_MS)
         self.sim: SimApp = create_sim(Simulator(seed=7), self.clock, compress=True, record=True)
         self.ledger = SqlLedger(path)
-        services = Services(AsgiUpstream(self.sim), self.ledger, load_book(), self.clock)
+        services = Services(upstream=AsgiUpstream(self.sim), ledger=self.ledger, prices=load_book(), clock=self.clock)
         self.gateway = AsgiUpstream(create_app(services))
         self.sent: list[bytes] = []
 

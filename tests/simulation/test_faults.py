@@ -98,7 +98,7 @@ class World:
         self.simulator = Simulator(Rules(), seed=7)
         self.sim = create_sim(self.simulator, self.clock, compress=True)
         self.ledger = SqlLedger(self.path)
-        services = Services(AsgiUpstream(self.tap), self.ledger, BOOK, self.clock)
+        services = Services(upstream=AsgiUpstream(self.tap), ledger=self.ledger, prices=BOOK, clock=self.clock)
         self.gateway = AsgiUpstream(create_app(services))
 
     async def tap(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -73,7 +73,9 @@ def _observed(seed: int) -> tuple[Invoice, list[Exchange]]:
 
     clock, simulator = VirtualClock(START_MS), Simulator(seed=seed)
     with TemporaryDirectory(prefix="scrimp-demo-") as folder, SqlLedger(Path(folder) / "ledger.db") as ledger:
-        services = Services(AsgiUpstream(create_app(simulator, clock)), ledger, load_book(), clock)
+        services = Services(
+            upstream=AsgiUpstream(create_app(simulator, clock)), ledger=ledger, prices=load_book(), clock=clock
+        )
 
         async def run() -> None:
             await _converse(seed, clock, AsgiUpstream(create_gateway(services)))

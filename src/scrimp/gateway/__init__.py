@@ -9,16 +9,13 @@ How a request passes through it::
     app          the table of routes: POST /v1/messages is recorded, every other path is passed through
     hosts        who may be named as Host
     messages     open the exchange in the ledger, send, relay each chunk as it comes, close the exchange
-    recorder     the core's `plan` and `settle`, and the beliefs they stand on, one per principal
-                 (`readings` remembers what was read, `weights` what blocks weigh, `tasktypes` kinds of work)
-    breaks       why less was read from the cache than was left, told where the bill agrees
+                 (`scrimp.engine` plans and settles it; `landings` holds back who can read what another one writes)
     relay        what both kinds of path share: to the upstream and back, for as long as the client stays
     passthrough  everything else, byte for byte
     metrics      what went through, for Prometheus;  probe  is anything, and is one of us, at an address
-    faults       owning up in the log without quoting the request
     conformance  the contract that clients rely on, asked of any gateway
 
-Bodies and answers are never rewritten here: the bytes that arrive are the bytes that are sent. What cannot be read
-is forwarded as it came and recorded as unplanned. The gateway never retries and never invents a 400; its only
-answer of its own is a 502 when nothing answers upstream, which clients treat as they treat an outage.
+Answers are never rewritten, and bodies only where a plan says so: else the bytes that arrive are the bytes that are
+sent. What cannot be read is forwarded as it came and recorded as unplanned. The gateway never retries and never invents
+a 400; its only answer of its own is a 502 when nothing answers upstream, which clients treat as they treat an outage.
 """

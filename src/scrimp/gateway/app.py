@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from scrimp.engine.faults import own_up
+from scrimp.engine.recorder import Recorder
 from scrimp.gateway.asgi import App, Receive, Scope, Send, reply
-from scrimp.gateway.faults import own_up
 from scrimp.gateway.messages import MessagesEndpoint
 from scrimp.gateway.metrics import CONTENT_TYPE, Metrics
 from scrimp.gateway.passthrough import pass_through
 from scrimp.gateway.probe import DEGRADED, HEALTH_PATH, HEALTHY
-from scrimp.gateway.recorder import Recorder
 from scrimp.gateway.relay import UpstreamCut
 from scrimp.gateway.services import Services
 

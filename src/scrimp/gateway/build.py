@@ -74,7 +74,7 @@ def parts_of(
         ledger=kept,
         prices=prices,
         clock=SystemClock(),
-        policy=Policy(mode=settings.mode),
+        policy=Policy(mode=settings.mode, order=settings.order),
         on_closed=on_closed,
         body_limit_bytes=settings.body_limit_bytes,
         chained=chained,

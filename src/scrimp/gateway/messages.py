@@ -15,11 +15,11 @@ from typing import TypeVar
 from scrimp.core.belief.exchange import Exchange
 from scrimp.core.wire.request import Request
 from scrimp.core.wire.response import ResponseMeter
+from scrimp.engine.recorder import Opened, Recorder
 from scrimp.errors import LedgerError, UpstreamUnavailable, UpstreamUnreachable
 from scrimp.gateway.asgi import ClientGone, Inbound, Receive, Scope, Send, text_headers
 from scrimp.gateway.landings import Landings
 from scrimp.gateway.metrics import Metrics
-from scrimp.gateway.recorder import Opened, Recorder
 from scrimp.gateway.relay import UpstreamCut, relay, send_upstream, unless_gone, upstream_request
 from scrimp.gateway.services import Services
 from scrimp.upstream.client import RawHeaders, UpstreamRequest

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrimp.core.belief.divergence import compare
+from scrimp.core.belief.divergence import cause_of, compare
 from scrimp.core.wire.request import parse
 
 words = st.text("abc 019:-_/é\n", max_size=40)
@@ -76,3 +76,18 @@ def test_the_first_tier_that_changed_is_named() -> None:
     found = compare(before, after)
     assert found is not None
     assert ("tools_changed", "tools.0") == (found.reason, found.path)
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("Current time: 12:01:33", "date"),
+        ("Session 3f0c9a1e-7b2d-4c55-9a10-5d1f2e3c4b5a", "id"),
+        ("On branch main", "git_status"),
+        ("Request 17 of many", "counter"),
+        ("You serve Bob", "system_edited"),
+    ],
+)
+def test_a_line_alone_tells_what_makes_it_change(line: str, cause: str) -> None:
+    """The words that tell two lines apart tell one line, too."""
+    assert cause == cause_of(line)

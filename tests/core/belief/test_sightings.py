@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrimp.core.belief.sightings import DEPTHS_MAX, KINDS_MAX, PRIOR_CHANCE, Sightings, chance, see
+from scrimp.core.belief.prefix import Fragile, read_prompt
+from scrimp.core.belief.sightings import DEPTHS_MAX, KINDS_MAX, PRIOR_CHANCE, Sightings, chance, kinds, likely, see
 from scrimp.core.levers.placement import break_even_chance
 from scrimp.core.wire.prices import RateCard
+from scrimp.core.wire.request import parse
 
 CARD = RateCard(4_000_000, 200_000, 5_000_000, 8_000_000, 20_000_000)
 MINUTE_MS = 60_000
@@ -69,3 +74,17 @@ def test_what_is_kept_is_bounded(kind: int) -> None:
     assert len(sightings.kinds) == KINDS_MAX
     assert b"old" not in sightings.depths
     assert digest(DEPTHS_MAX + 99) in sightings.depths
+
+
+@given(st.integers(0, 3), st.integers(0, 3), st.floats(0, 1), st.floats(0, 1))
+def test_nothing_behind_a_fragile_piece_is_likelier(at: int, index: int, own: float, odds: float) -> None:
+    """In front of it chances are what they are; a prompt that was put in order is of a kind of its own."""
+    body = {"model": "claude-opus-5-5", "messages": [{"role": "user", "content": "hi"}], "system": "long"}
+    request = parse(json.dumps(body).encode())
+    prompt = read_prompt(request, [1_000] * len(request.blocks))
+    fragile = msgspec.structs.replace(prompt, fragile=Fragile(at, odds))
+    assert own == likely(prompt, index, own)
+    assert (own if index < at else min(own, odds)) == likely(fragile, index, own)
+    ordered = kinds(msgspec.structs.replace(prompt, is_ordered=True))
+    assert kinds(prompt).keys() == ordered.keys()
+    assert set(kinds(prompt).values()).isdisjoint(ordered.values())

@@ -211,6 +211,16 @@ def left(account: Account, thread: str, now_ms: int, pings: Pings, reserved_pico
     )
 
 
+def released(account: Account, thread: str) -> Account:
+    """Give back what is still set aside for the pings of a thread that gets none any more; its pause goes on."""
+    pause = account.pauses.get(thread)
+    if pause is None or not pause.reserved_pico_usd:
+        return account
+    pauses = {**account.pauses, thread: msgspec.structs.replace(pause, reserved_pico_usd=0)}
+    reserved = account.reserved_pico_usd - pause.reserved_pico_usd
+    return msgspec.structs.replace(account, pauses=pauses, reserved_pico_usd=reserved)
+
+
 def dropped(account: Account, thread: str) -> Account:
     """Forget a pause of which nothing more will be known: its client is gone, or the recording ends."""
     pause = account.pauses.get(thread)

@@ -183,6 +183,15 @@ _VOLATILE: tuple[tuple[str, str, re.Pattern[str]], ...] = (
 )
 
 
+def cause_of(line: str) -> str:
+    """Name what makes a line change of itself; "system_edited" where nothing in it is known to."""
+    words = line.split()
+    for cause, where, pattern in _VOLATILE:
+        if any(map(pattern.search, words if where == "word" else [line])):
+            return cause
+    return "system_edited"
+
+
 def _cause(tier: Tier, one: Block, other: Block, was: str, now: str, at: int) -> str:
     if was.startswith(_ATTRIBUTION) and now.startswith(_ATTRIBUTION):
         return "billing_header"

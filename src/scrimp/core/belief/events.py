@@ -8,6 +8,7 @@ import msgspec
 
 from scrimp.core.belief.cache import Split
 from scrimp.core.belief.prefix import Prompt
+from scrimp.core.belief.templates import Look
 from scrimp.core.wire.usage import Usage
 
 
@@ -25,9 +26,10 @@ class Shadow(msgspec.Struct, frozen=True):
 class RequestArrived(msgspec.Struct, frozen=True):
     """A request of `session_id` was sent upstream at `at_ms`; `split` is what we expected it to read and write.
 
-    By its `tails` (digests) a later request that extends it is recognised where clients name no session. `kinds` maps
+    By its `tails` (digests) a later request that extends it is recognised, as going on in its `thread`. `kinds` maps
     the depths that are worth remembering to their kinds (`sightings`); it is empty where nothing will be decided.
-    `shadows` are what else could have been sent in its place, for the accounts of what that would have cost.
+    `shadows` are what else could have been sent in its place, for the accounts of what that would have cost, and `look`
+    is what it taught of its family (`templates`).
     """
 
     exchange_id: str
@@ -38,6 +40,8 @@ class RequestArrived(msgspec.Struct, frozen=True):
     tails: tuple[bytes, ...] = ()
     kinds: Mapping[bytes, bytes] = {}
     shadows: tuple[Shadow, ...] = ()
+    thread: str = ""
+    look: Look | None = None
 
 
 class FirstToken(msgspec.Struct, frozen=True):

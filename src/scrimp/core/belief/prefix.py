@@ -65,11 +65,19 @@ class Heard(msgspec.Struct, frozen=True):
 NOTHING_HEARD = Heard()
 
 
+class Fragile(msgspec.Struct, frozen=True, gc=False):
+    """A piece that is known to change: the index of its block, and the chance that the next request brings it again."""
+
+    index: int
+    chance: float
+
+
 class Prompt(msgspec.Struct, frozen=True):
     """A chain of `n` blocks. `digests[i]` and `tokens[i]` cover blocks 0..i; `runs[i]` numbers tool runs.
 
     `cache` names the cache it meets: models and speeds share no prefix (API docs, fast mode). `total_tokens` is the
-    whole prompt; it can exceed `tokens[-1]` by what the API appends after the last block.
+    whole prompt; it can exceed `tokens[-1]` by what stands behind the last block: what the API appends, and what a
+    lever moved there for this one request (`is_ordered`).
     """
 
     cache: str
@@ -81,6 +89,8 @@ class Prompt(msgspec.Struct, frozen=True):
     marks: tuple[Mark, ...]
     total_tokens: int
     own_marks: tuple[OwnMark, ...] = ()
+    is_ordered: bool = False
+    fragile: Fragile | None = None
 
 
 def kept_blocks(request: Request, heard: Heard = NOTHING_HEARD) -> tuple[Block, ...]:

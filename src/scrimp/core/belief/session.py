@@ -16,6 +16,7 @@ import msgspec
 from scrimp.core.belief.cache import CacheRules, Entries, drop, land, send
 from scrimp.core.belief.events import Event, FirstToken, RequestArrived, RequestFailed, UsageSeen
 from scrimp.core.belief.sightings import Sightings, see
+from scrimp.core.belief.templates import FAMILIES_MAX, Family
 from scrimp.core.wire.blocks import Block
 from scrimp.core.wire.request import Request
 from scrimp.core.wire.tokens import Calibration, observe
@@ -57,8 +58,8 @@ class Session(msgspec.Struct, frozen=True):
 class Tail(msgspec.Struct, frozen=True, gc=False):
     """The end of a conversation that was sent, and what is known of the answer that comes after it.
 
-    `prefix` is the digest of its prompt. `at_ms` is when it was sent; where the API's own tools may have a part in the
-    answer, when that began.
+    `prefix` is the digest of its prompt; `thread` names the line of requests that only went on (see `thread_of`).
+    `at_ms` is when it was sent; where the API's own tools may have a part in the answer, when that began.
     """
 
     session_id: str
@@ -67,6 +68,7 @@ class Tail(msgspec.Struct, frozen=True, gc=False):
     prefix: bytes
     at_ms: int
     is_marked: bool
+    thread: str = ""
 
 
 class Flight(msgspec.Struct, frozen=True):
@@ -87,9 +89,9 @@ class Belief(msgspec.Struct, frozen=True):
     """Everything believed about one principal.
 
     `caches` holds one set of entries per `Prompt.cache`, `tails` the ends of conversations by digest, `calibration`
-    what the bills so far say about our token estimates, `sightings` which parts of prompts come back. `shadows`
-    holds, by policy, the caches as they would be had that one always been in force, `waits` the latest times to a first
-    token by cache.
+    what the bills so far say about our token estimates, `sightings` which parts of prompts come back, `families` which
+    of their lines change. `shadows` holds, by policy, the caches as they would be had that one always been in force,
+    `waits` the latest times to a first token by cache.
     """
 
     caches: Mapping[str, Entries] = msgspec.field(default_factory=dict)
@@ -100,6 +102,7 @@ class Belief(msgspec.Struct, frozen=True):
     calibration: Calibration = Calibration()
     waits: Mapping[str, tuple[int, ...]] = msgspec.field(default_factory=dict)
     sightings: Sightings = Sightings()
+    families: Mapping[bytes, Family] = msgspec.field(default_factory=dict)
     rules: CacheRules = CacheRules()
 
 
@@ -141,6 +144,15 @@ def session_of(belief: Belief, request: Request, stated: str | None, fresh: str,
     return next((belief.tails[digest].session_id for digest in candidates if digest in belief.tails), fresh)
 
 
+def thread_of(belief: Belief, found: Trails, fresh: str) -> str:
+    """Name the line of requests that a request goes on: that of the longest one it extends, else `fresh`.
+
+    One session can hold several: agents, and small requests that a client sends beside its conversation.
+    """
+    whole, _ = found
+    return next((belief.tails[digest].thread for digest in reversed(whole) if digest in belief.tails), fresh) or fresh
+
+
 def tails_of(request: Request, found: Trails | None = None) -> tuple[bytes, ...]:
     """Return the digests by which a later request that extends this one is recognised; `found` as in `session_of`."""
     return tuple(trail[-1] for trail in found or trails(request) if trail)
@@ -167,8 +179,12 @@ def _arrive(belief: Belief, event: RequestArrived) -> Belief:
     entries = send(entries, event.prompt, event.split, event.at_ms, event.exchange_id, belief.rules)
     known = belief.sessions.get(event.session_id) or Session(event.session_id, event.at_ms, event.at_ms)
     session = msgspec.structs.replace(known, last_at_ms=event.at_ms, exchanges=known.exchanges + 1)
-    prefix = event.prompt.digests[-1] if event.prompt.digests else b""
-    tail = Tail(event.session_id, cache, event.prompt.model, prefix, event.at_ms, bool(event.prompt.marks))
+    # What was moved behind the prompt is gone from the next one, so no answer stands behind the same prefix again.
+    is_whole = bool(event.prompt.digests) and event.prompt.total_tokens == event.prompt.tokens[-1]
+    prefix = event.prompt.digests[-1] if is_whole else b""
+    tail = Tail(
+        event.session_id, cache, event.prompt.model, prefix, event.at_ms, bool(event.prompt.marks), event.thread
+    )
     tails = _put_all(belief.tails, dict.fromkeys(event.tails, tail), TAILS_MAX)
     awaited = event.tails if tail.is_marked and offers_server_tools(event.prompt.blocks) else ()
     flight = Flight(event.session_id, cache, event.prompt.model, event.prompt.total_tokens, event.at_ms, awaited)
@@ -180,6 +196,9 @@ def _arrive(belief: Belief, event: RequestArrived) -> Belief:
         flights=_put(belief.flights, event.exchange_id, flight, FLIGHTS_MAX),
         sightings=_noted(belief, event),
         shadows=_shadowed(belief, event),
+        families=_put(belief.families, event.look.key, event.look.family, FAMILIES_MAX)
+        if event.look
+        else belief.families,
     )
 
 

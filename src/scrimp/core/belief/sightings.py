@@ -56,11 +56,20 @@ def _markable_upto(blocks: Sequence[Block], index: int) -> int | None:
 def kinds(prompt: Prompt) -> dict[bytes, bytes]:
     """Return the kind of each depth by its digest: where it stands, and the tools that the prompt offers.
 
-    Prompts of one application offer the same tools, whatever volatile text their system prompt begins with.
+    Prompts of one application offer the same tools, whatever volatile text their system prompt begins with. Those that
+    were put in order come back more often than those that were not, so they are kinds of their own.
     """
     tools = next((prompt.digests[i] for i in reversed(range(len(prompt.blocks))) if _is_tool(prompt, i)), b"")
-    last = len(prompt.blocks) - 1
-    return {prompt.digests[i]: _place(prompt, i, last) + prompt.cache.encode() + tools for i in depths(prompt)}
+    last, ordered = len(prompt.blocks) - 1, b"ordered|" if prompt.is_ordered else b""
+    return {
+        prompt.digests[i]: ordered + _place(prompt, i, last) + prompt.cache.encode() + tools for i in depths(prompt)
+    }
+
+
+def likely(prompt: Prompt, index: int, chance: float) -> float:
+    """Return the chance of a depth, no higher than that of a piece in front of it that is known to change."""
+    fragile = prompt.fragile
+    return chance if fragile is None or index < fragile.index else min(chance, fragile.chance)
 
 
 def _is_tool(prompt: Prompt, index: int) -> bool:

@@ -19,7 +19,7 @@ import msgspec
 from scrimp.core.belief.cache import TTL_MS, Entries, is_live, predict
 from scrimp.core.belief.prefix import MARKS_MAX, Mark, Prompt
 from scrimp.core.belief.session import Belief
-from scrimp.core.belief.sightings import Sightings, chance, depths, kinds
+from scrimp.core.belief.sightings import Sightings, chance, depths, kinds, likely
 from scrimp.core.levers.placement import Level, place
 from scrimp.core.wire.blocks import Block, Ttl, block_head
 from scrimp.core.wire.prices import RateCard
@@ -38,7 +38,8 @@ def levels(prompt: Prompt, sightings: Sightings, ttls: Sequence[Ttl]) -> tuple[t
     least: dict[Ttl, float] = dict.fromkeys(ttls, 1.0)
     for i in depths(prompt):
         digest = prompt.digests[i]
-        least = {ttl: min(least[ttl], chance(sightings, digest, known[digest], ttl)) for ttl in ttls}
+        odds = {ttl: likely(prompt, i, chance(sightings, digest, known[digest], ttl)) for ttl in ttls}
+        least = {ttl: min(least[ttl], odds[ttl]) for ttl in ttls}
         found.append((i, Level(prompt.tokens[i], tuple(least.items()))))
     return tuple(found)
 

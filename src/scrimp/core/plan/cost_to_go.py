@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from scrimp.core.belief.prefix import Mark, Prompt
-from scrimp.core.belief.sightings import Sightings, chance, kinds
+from scrimp.core.belief.sightings import Sightings, chance, kinds, likely
 from scrimp.core.levers.placement import write_price
 from scrimp.core.wire.models import traits
 from scrimp.core.wire.prices import PICO_USD_PER_NANO_USD, RateCard
@@ -23,7 +23,7 @@ HORIZON_REQUESTS = 6
 def _odds(sightings: Sightings, prompt: Prompt, mark: Mark, known: Mapping[bytes, bytes], fallback: bytes) -> float:
     """Return the chance that the next request finds what this mark writes, in time."""
     digest = prompt.digests[mark.index]
-    return chance(sightings, digest, known.get(digest, fallback), mark.ttl)
+    return likely(prompt, mark.index, chance(sightings, digest, known.get(digest, fallback), mark.ttl))
 
 
 def expected_input_nano_usd(prompt: Prompt, marks: Sequence[Mark], sightings: Sightings, card: RateCard) -> float:

@@ -9,6 +9,7 @@ the bill.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -20,9 +21,11 @@ from scrimp.core.belief.events import Shadow
 from scrimp.core.belief.prefix import Mark, Prompt, kept_blocks, read_prompt
 from scrimp.core.belief.session import Belief, Trails
 from scrimp.core.belief.sightings import kinds
-from scrimp.core.levers import breakpoints
+from scrimp.core.belief.templates import Look, look
+from scrimp.core.levers import breakpoints, order
 from scrimp.core.levers.fanout import Wait, wait_for
 from scrimp.core.levers.hold import Facts, Lifetime, lifetime
+from scrimp.core.levers.order import Moved, Pitfall
 from scrimp.core.plan.candidate import Candidate, Prices, card_of, cheapest, line_of, priced
 from scrimp.core.plan.counterfactual import lines_alone
 from scrimp.core.plan.edits import mark_edits
@@ -52,11 +55,13 @@ STRANGER = Account()
 class Policy(msgspec.Struct, frozen=True):
     """What the owner allows. In `observe` nothing is changed.
 
-    `ttls` are the lifetimes that may be asked for where the client asked for none.
+    `ttls` are the lifetimes that may be asked for where the client asked for none; `order` lets what is volatile be
+    moved behind the last mark and drifting tools be sorted (`levers.order`).
     """
 
     mode: Mode = "observe"
     ttls: tuple[Ttl, ...] = ("5m", "1h")
+    order: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -66,7 +71,10 @@ class Plan(msgspec.Struct, frozen=True):
       client's own request had nothing ever been changed ("alone"; `baseline` is its cost), and one-line automatic
       caching ("automatic"). There are none in observe mode.
     * `edits` turn the client's bytes into what is sent; there are none where it goes as it came.
-    * `kinds` are the depths to remember (see `belief.sightings`), none in observe mode.
+    * `kinds` are the depths to remember (see `belief.sightings`), none in observe mode; `look` is what the request
+      shows of its family (`belief.templates`).
+    * `moved` is the request as the order lever changed it, None where it did not; `pitfall` is the volatile piece that
+      was left where it is, with its price.
     """
 
     mode: Mode
@@ -78,6 +86,9 @@ class Plan(msgspec.Struct, frozen=True):
     edits: tuple[Edit, ...] = ()
     kinds: Mapping[bytes, bytes] = {}
     shadows: tuple[Shadow, ...] = ()
+    look: Look | None = None
+    moved: Request | None = None
+    pitfall: Pitfall | None = None
 
     def shadow(self, policy: str) -> Split:
         """Return what would have been billed under another policy; what was sent, where nothing else is followed."""
@@ -109,24 +120,75 @@ def plan(
     known = heard(belief, request, found)
     counted = count(request.model, kept_blocks(request, known), belief.calibration)
     own = read_prompt(request, counted, heard=known)
+    seen = look(belief.families, own)
+    own = msgspec.structs.replace(own, fragile=order.fragile(seen)) if seen.spots or seen.toolbox else own
     if policy.mode == "observe":
         split = predict(belief.caches.get(own.cache, {}), own, now_ms, belief.rules)
         cost = prices.cost_nano_usd([line_of(request, split.usage)], now_ms)
-        return Plan(policy.mode, own, split, cost, cost, _OBSERVED)
+        pitfall = _pitfall(request, own, seen, prices, now_ms)
+        return Plan(policy.mode, own, split, cost, cost, _told(_OBSERVED, pitfall), look=seen, pitfall=pitfall)
     shadows = tuple(_shadow(belief, policy_name, prompt, now_ms) for policy_name, prompt in _instead(own))
-    best = cheapest(_candidates(request, own, belief, account, policy, prices, now_ms))
-    edits = mark_edits(request, own, best.prompt.marks)
+    price = partial(_cheapest, belief=belief, account=account, policy=policy, prices=prices, now_ms=now_ms)
+    best, moved = price(request, own), None
+    if policy.order:
+        counting = partial(_counted, count, request.model, belief.calibration)
+        best, moved = _in_order(best, order.moved(request, own, seen, known, counting), price)
+    edits = mark_edits(request, own, best.prompt.marks) if moved is None else _ordered_edits(moved, best.prompt)
+    pitfall = _pitfall(request, best.prompt, seen, prices, now_ms) if moved is None else None
     return Plan(
         mode=policy.mode,
         prompt=best.prompt,
         split=best.split,
         predicted_input_cost_nano_usd=best.cost_nano_usd,
         baseline_input_cost_nano_usd=prices.cost_nano_usd([line_of(request, shadows[0].split.usage)], now_ms),
-        reason=best.reason,
+        reason=_told(best.reason, pitfall),
         edits=edits,
-        kinds=kinds(own),
+        kinds=kinds(best.prompt),
         shadows=shadows,
+        look=seen,
+        moved=moved.request if moved else None,
+        pitfall=pitfall,
     )
+
+
+def _cheapest(
+    request: Request, own: Prompt, *, belief: Belief, account: Account, policy: Policy, prices: Prices, now_ms: int
+) -> Candidate:
+    return cheapest(_candidates(request, own, belief, account, policy, prices, now_ms))
+
+
+def _in_order(
+    best: Candidate, moved: Moved | None, price: Callable[[Request, Prompt], Candidate]
+) -> tuple[Candidate, Moved | None]:
+    """Return the cheaper one of a request and the same in order, and with the latter how it was moved."""
+    ordered = None if moved is None else price(moved.request, moved.prompt)
+    if moved is None or ordered is None or ordered.total_nano_usd >= best.total_nano_usd:
+        return best, None
+    return msgspec.structs.replace(ordered, reason=_and_why(moved.reason, ordered.reason)), moved
+
+
+def _counted(count: BlockCounter, model: str, calibration: Calibration, blocks: Sequence[Block]) -> Sequence[int]:
+    return count(model, blocks, calibration)
+
+
+def _ordered_edits(moved: Moved, prompt: Prompt) -> tuple[Edit, ...]:
+    """Return the edits that put a request in order and give it the marks of a prompt."""
+    body = msgspec.structs.replace(moved.request, automatic_ttl=None)
+    standing = msgspec.structs.replace(moved.prompt, marks=moved.standing)
+    return order.with_marks(moved, prompt.marks, mark_edits(body, standing, prompt.marks))
+
+
+def _pitfall(request: Request, sent: Prompt, seen: Look, prices: Prices, now_ms: int) -> Pitfall | None:
+    """Price the volatile piece of a request that goes with it as it came."""
+    return order.pitfall(sent, seen, card_of(request, sent, prices, now_ms)) if sent.fragile else None
+
+
+def _told(reason: str, pitfall: Pitfall | None) -> str:
+    return f"{reason}; {order.priced_in_words(pitfall)}" if pitfall else reason
+
+
+def _and_why(moved: str, reason: str) -> str:
+    return moved if reason == _AS_IT_CAME else f"{moved}; {reason}"
 
 
 def _instead(own: Prompt) -> list[tuple[str, Prompt]]:

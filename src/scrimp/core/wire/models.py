@@ -54,6 +54,30 @@ TRAITS = {
 }
 
 
+#: Models whose thinking blocks are never held to the conversation before them (Claude Code's skill: preserved
+#: thinking). What is not listed may be newer, and is taken to hold its thinking.
+_UNBOUND = re.compile(
+    r"claude-(?:3[a-z0-9-]*?|instant[a-z0-9-]*?|(?:opus|sonnet|haiku)-(?:4(?:-[0-8])?|5)|(?:fable|mythos)-5|mythos-preview)"
+    r"(?:-20\d{6})?"
+)
+#: Models that take system messages in the middle of a conversation (Claude Code's skill).
+_SYSTEM_MESSAGES = re.compile(
+    r"claude-(?:opus-(?:4-8|5|5-5)|(?:fable|mythos)-5(?:-[12])?|sonnet-5-5|haiku-5-5)(?:-20\d{6})?"
+)
+
+
+@lru_cache(maxsize=256)
+def binds_thinking(model: str) -> bool:
+    """Say whether an edit of the conversation before a thinking block may make the API refuse that block."""
+    return _UNBOUND.fullmatch(model) is None
+
+
+@lru_cache(maxsize=256)
+def takes_system_messages(model: str) -> bool:
+    """Say whether a message of the role system may stand among the messages."""
+    return _SYSTEM_MESSAGES.fullmatch(model) is not None
+
+
 @lru_cache(maxsize=256)
 def traits(model: str) -> ModelTraits:
     """Return the traits of a model id, dated or not."""

@@ -25,16 +25,16 @@ from scrimp.core.wire.request import Request, RequestUnreadable, parsing
 from scrimp.core.wire.response import Answer
 from scrimp.core.wire.splice import SpliceError, splice
 from scrimp.core.wire.turns import at_once
-from scrimp.gateway.breaks import Arrived, Breaks
-from scrimp.gateway.ceilings import Ceilings
-from scrimp.gateway.faults import own_up
-from scrimp.gateway.modes import mode_of
-from scrimp.gateway.readings import Readings
-from scrimp.gateway.services import Services
-from scrimp.gateway.tasktypes import TaskTypes
-from scrimp.gateway.weights import Weights
+from scrimp.engine.breaks import Arrived, Breaks
+from scrimp.engine.ceilings import Ceilings
+from scrimp.engine.faults import own_up
+from scrimp.engine.modes import mode_of
+from scrimp.engine.outside import Outside
+from scrimp.engine.readings import Readings
+from scrimp.engine.tasktypes import TaskTypes
+from scrimp.engine.weights import Weights
 
-_log = logging.getLogger("scrimp.gateway")
+_log = logging.getLogger("scrimp.engine")
 
 #: Principals whose beliefs are kept in memory; the least recently used are forgotten, which only costs predictions.
 PRINCIPALS_MAX = 256
@@ -64,14 +64,14 @@ class Opened:
 class Recorder:
     """Keeps what is believed of each principal and turns what happens into exchanges."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
         self._beliefs: OrderedDict[str, Belief] = OrderedDict()
         self._task_types = TaskTypes()
         self._weights = Weights()
         self._readings = Readings()
-        self._ceilings = Ceilings(services.prices)
-        self._breaks = Breaks(services.prices)
+        self._ceilings = Ceilings(outside.prices)
+        self._breaks = Breaks(outside.prices)
         self._unpriced: set[str] = set()
 
     def reading(self, body: bytes | None) -> Generator[None, None, Request | None]:
@@ -90,10 +90,10 @@ class Recorder:
 
         `raw` is the body of a request that was read already: without it nothing is changed.
         """
-        now_ms = self._services.clock.now_ms()
+        now_ms = self._outside.clock.now_ms()
         request = body if isinstance(body, Request | None) else at_once(self.reading(body))
         who = identify(headers, request.user_id if request else None)
-        exchange = _exchange(self._services.new_id(now_ms), now_ms, who, request)
+        exchange = _exchange(self._outside.new_id(now_ms), now_ms, who, request)
         exchange = msgspec.structs.replace(exchange, cost_upper_nano_usd=self._ceilings.when_sent(request, now_ms))
         if request is None:
             return Opened(msgspec.structs.replace(exchange, planned=False))
@@ -108,8 +108,8 @@ class Recorder:
 
     def _policy(self, headers: Mapping[str, str], raw: bytes) -> Policy:
         """Return what may be done to a request; the gateway that we stand before does it where there is one."""
-        policy = self._services.policy
-        if self._services.chained or not raw:
+        policy = self._outside.policy
+        if self._outside.chained or not raw:
             return Policy()
         return msgspec.structs.replace(policy, mode=mode_of(headers, policy.mode))
 
@@ -117,20 +117,20 @@ class Recorder:
         """Say which exchange's first token a request should wait for, because it can then read what that one writes."""
         if request is None or request.is_thread or self._policy(headers, raw).mode == "observe":
             return None
-        belief, now_ms = self._belief(principal_of(headers)), self._services.clock.now_ms()
+        belief, now_ms = self._belief(principal_of(headers)), self._outside.clock.now_ms()
         if not belief.flights:
             return None
         try:
-            return waiting(request, belief, self._services.prices, now_ms, self._weights.count)
+            return waiting(request, belief, self._outside.prices, now_ms, self._weights.count)
         except Exception as error:  # noqa: BLE001 - waiting is a saving, and no request may fail for one
             own_up("a request goes at once, whatever it could have waited for", error)
             return None
 
     def _planned(self, exchange: Exchange, request: Request, now_ms: int, policy: Policy, raw: bytes) -> Opened:
-        services, principal = self._services, exchange.principal or ""
+        outside, principal = self._outside, exchange.principal or ""
         belief = self._belief(principal)
         found = trails(request)
-        planned, body = plan(request, belief, policy, services.prices, now_ms, self._weights.count, found), None
+        planned, body = plan(request, belief, policy, outside.prices, now_ms, self._weights.count, found), None
         if planned.edits:
             planned, body = self._spliced(planned, request, belief, now_ms, raw, found)
         session_id = session_of(belief, request, exchange.session_id, exchange.exchange_id, found)
@@ -143,11 +143,12 @@ class Recorder:
             tails_of(request, found),
             planned.kinds,
             planned.shadows,
+            look=planned.look,
         )
         self._fold(principal, arrived)
         exchange = msgspec.structs.replace(exchange, session_id=session_id)
         before = belief.caches.get(planned.prompt.cache, {})
-        seen = self._breaks.arrive(exchange, request, planned, before, now_ms)
+        seen = self._breaks.arrive(exchange, planned.moved or request, planned, before, now_ms)
         return Opened(exchange, request, planned, arrived=seen, body=body)
 
     def _spliced(
@@ -158,7 +159,7 @@ class Recorder:
             return planned, splice(raw, planned.edits)
         except SpliceError as error:
             own_up("a request could not be edited and goes as it came", error)
-            return plan(request, belief, Policy(), self._services.prices, now_ms, self._weights.count, found), None
+            return plan(request, belief, Policy(), self._outside.prices, now_ms, self._weights.count, found), None
 
     def _belief(self, principal: str) -> Belief:
         belief = self._beliefs.setdefault(principal, Belief())
@@ -177,7 +178,7 @@ class Recorder:
 
     def first_token(self, opened: Opened) -> None:
         """Note that the answer began: what the request wrote to the cache can be read from now on."""
-        opened.first_token_at_ms = self._services.clock.now_ms()
+        opened.first_token_at_ms = self._outside.clock.now_ms()
         self._fold(opened.exchange.principal, FirstToken(opened.exchange.exchange_id, opened.first_token_at_ms))
 
     def close(
@@ -191,9 +192,9 @@ class Recorder:
         was_sent: bool = True,
     ) -> Exchange:
         """Close an exchange with what its answer said, and price it; one that was never sent costs nothing."""
-        now_ms, exchange = self._services.clock.now_ms(), opened.exchange
+        now_ms, exchange = self._outside.clock.now_ms(), opened.exchange
         metered = answer.metered(exchange.requested_model)
-        settled = settle(metered, self._services.prices, exchange.opened_at_ms, opened.plan) if metered else None
+        settled = settle(metered, self._outside.prices, exchange.opened_at_ms, opened.plan) if metered else None
         event: Event = RequestFailed(exchange.exchange_id, now_ms)
         if metered is not None:
             event = UsageSeen(exchange.exchange_id, metered.usage, now_ms)

@@ -24,7 +24,7 @@ from scrimp.core.wire.labels import clip
 from scrimp.core.wire.request import Request
 from scrimp.core.wire.response import CacheMiss
 from scrimp.core.wire.usage import Metered, Usage
-from scrimp.gateway.faults import own_up
+from scrimp.engine.faults import own_up
 
 #: Bytes of requests that are kept to compare later ones with; the least recently used sessions go first.
 KEPT_BYTES_MAX = 32 * 1024 * 1024

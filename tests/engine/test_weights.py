@@ -12,8 +12,8 @@ from scrimp.core.belief.prefix import kept_blocks
 from scrimp.core.wire.blocks import Block
 from scrimp.core.wire.request import TURN_BYTES, parse
 from scrimp.core.wire.tokens import Calibration, count_blocks, observe
-from scrimp.gateway import weights
-from scrimp.gateway.weights import Weights
+from scrimp.engine import weights
+from scrimp.engine.weights import Weights
 
 MODELS = st.sampled_from(["claude-opus-5-5", "claude-opus-4-5", "claude-haiku-4-5", "odd"])
 #: Shared on purpose: what was remembered for one block must not be wrong for another.

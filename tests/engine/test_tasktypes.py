@@ -8,8 +8,8 @@ import pytest
 
 from scrimp.core.belief.exchange import Exchange
 from scrimp.core.wire.request import Request, parse
-from scrimp.gateway import tasktypes
-from scrimp.gateway.tasktypes import OTHER, TaskTypes
+from scrimp.engine import tasktypes
+from scrimp.engine.tasktypes import OTHER, TaskTypes
 
 TRIAGE = (
     "You are a support triage assistant of the Zebrafinch company. Read the customer's message and assign exactly one "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scrimp.gateway.faults import own_up
+from scrimp.engine.faults import own_up
 
 
 def test_the_log_names_the_place_and_not_the_words(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 
-_log = logging.getLogger("scrimp.gateway")
+_log = logging.getLogger("scrimp.engine")
 
 
 def own_up(what: str, error: Exception) -> None:

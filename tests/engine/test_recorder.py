@@ -14,11 +14,9 @@ from scrimp.clock import VirtualClock
 from scrimp.core.belief.exchange import Exchange
 from scrimp.core.wire.response import Answer, ResponseMeter
 from scrimp.core.wire.usage import ApiUsage, Usage
-from scrimp.gateway.recorder import PRINCIPALS_MAX, Opened, Recorder
-from scrimp.gateway.services import Services
-from scrimp.store.ledger import MemoryLedger
+from scrimp.engine.outside import Outside
+from scrimp.engine.recorder import PRINCIPALS_MAX, Opened, Recorder
 from scrimp.store.rows import OPEN, from_row, to_row
-from scrimp.upstream.network import AiohttpUpstream
 from scrimp.upstream.pricefeed import load_book
 
 SECRET = "the client's own words"
@@ -54,8 +52,7 @@ BODIES = st.fixed_dictionaries(
 
 def recorder(clock: VirtualClock | None = None) -> Recorder:
     """Return a recorder over the real prices."""
-    upstream = AiohttpUpstream("http://127.0.0.1:1")
-    return Recorder(Services(upstream, MemoryLedger(), load_book(), clock or VirtualClock(1_790_000_000_000)))
+    return Recorder(Outside(prices=load_book(), clock=clock or VirtualClock(1_790_000_000_000)))
 
 
 def request(**fields: Any) -> bytes:
@@ -223,7 +220,7 @@ def test_a_fault_of_ours_costs_no_exchange_and_tells_no_secret(
     def fail(*_: object) -> None:
         raise KeyError(SECRET)
 
-    monkeypatch.setattr(f"scrimp.gateway.recorder.{broken}", fail)
+    monkeypatch.setattr(f"scrimp.engine.recorder.{broken}", fail)
     keeper = recorder()
     opened = keeper.arrive({"x-api-key": "sk-fake"}, request())
     keeper.first_token(opened)

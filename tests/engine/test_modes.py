@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scrimp.core.plan.planning import Mode
-from scrimp.gateway.modes import ORDER, mode_of
+from scrimp.engine.modes import ORDER, mode_of
 
 TOKEN = {"authorization": "Bearer sk-ant-oat01-fake", "anthropic-beta": "oauth-2025-04-20"}
 KEY = {"x-api-key": "sk-ant-fake"}

@@ -13,8 +13,8 @@ from scrimp.core.wire.ceiling import dearest_bands, reach_of, sent_upper_nano_us
 from scrimp.core.wire.request import Request, parse
 from scrimp.core.wire.response import Answer
 from scrimp.core.wire.usage import ApiUsage
-from scrimp.gateway import ceilings
-from scrimp.gateway.ceilings import Ceilings
+from scrimp.engine import ceilings
+from scrimp.engine.ceilings import Ceilings
 from scrimp.upstream.pricefeed import load_book
 
 BOOK = load_book()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scrimp.core.wire.request import RequestUnreadable, parse
-from scrimp.gateway.readings import Readings
+from scrimp.engine.readings import Readings
 
 BLOCK = st.sampled_from(
     [

@@ -12,12 +12,10 @@ import pytest
 from scrimp.clock import VirtualClock
 from scrimp.core.belief.exchange import Exchange
 from scrimp.core.wire.response import ResponseMeter
-from scrimp.gateway import breaks
-from scrimp.gateway.recorder import Recorder
-from scrimp.gateway.services import Services
+from scrimp.engine import breaks
+from scrimp.engine.outside import Outside
+from scrimp.engine.recorder import Recorder
 from scrimp.sim.machine import Simulator
-from scrimp.store.ledger import MemoryLedger
-from scrimp.upstream.network import AiohttpUpstream
 from scrimp.upstream.pricefeed import load_book
 from tests.simulation.breaks import CHANGES, Kind
 from tests.simulation.claude_shapes import claude_code_turn
@@ -39,7 +37,7 @@ class Gateway:
 
     def __init__(self) -> None:
         self.clock = VirtualClock(START_MS)
-        services = Services(AiohttpUpstream("http://127.0.0.1:1"), MemoryLedger(), load_book(), self.clock)
+        services = Outside(prices=load_book(), clock=self.clock)
         self.recorder = Recorder(services)
         self.simulator = Simulator(seed=1)
 

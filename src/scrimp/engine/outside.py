@@ -1,0 +1,30 @@
+"""What the engine stands on, handed in once: prices, time, ids and what the owner allows."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from scrimp.clock import Clock
+from scrimp.core.plan.planning import Policy
+from scrimp.core.wire.prices import PriceBook
+
+
+def new_exchange_id(now_ms: int) -> str:
+    """Return an id that sorts by time and does not collide."""
+    return f"ex_{now_ms:012x}{secrets.token_hex(6)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """Prices, time, ids and the owner's policy.
+
+    `chained` says that what is sent goes to a gateway of ours: what may be done to it is for that one to say.
+    """
+
+    prices: PriceBook
+    clock: Clock
+    policy: Policy = field(default_factory=Policy)
+    new_id: Callable[[int], str] = new_exchange_id
+    chained: bool = False
