@@ -34,7 +34,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	@touch $(STAMP)
 	@echo "setup: ready, $(BIN)/scrimp"
 
-demo: $(STAMP) ## one agent run, bare and observed: exits 1 unless ledger and invoice agree to the nano-dollar
+demo: $(STAMP) ## one story bare, observed and safe: exits 1 unless ledger and invoice agree and safe is no dearer
 	@$(BIN)/scrimp demo
 
 check: $(STAMP) ## style, types, direction, documents and every test, in under 15 minutes: proves what a change must keep
@@ -69,7 +69,7 @@ $(CLIENTS)/python/.ready: requirements/clients.txt
 	@touch $@
 
 campaign: $(STAMP) ## hours of seeds (SEEDS=n): proves ledger = invoice on far more random conversations than check runs
-	@HYPOTHESIS_PROFILE=campaign KILLS_RESULTS=bench/results/kills.json $(BIN)/python -m pytest -n 2 --dist loadgroup -m "campaign or not clients" $(if $(SEEDS),--seeds $(SEEDS))
+	@HYPOTHESIS_PROFILE=campaign KILLS_RESULTS=bench/results/kills.json SPLITS_RESULTS=bench/results/splits.json $(BIN)/python -m pytest -n 2 --dist loadgroup -m "campaign or not clients" $(if $(SEEDS),--seeds $(SEEDS))
 
 fuzz: .fuzz/env/.ready ## an hour of CPU (SECONDS=n) on every reader of foreign bytes: proves that none crashes, hangs or grows
 	@.fuzz/env/bin/python tools/fuzz.py --seconds $(or $(SECONDS),3600)
@@ -99,5 +99,5 @@ lock: ## resolve the dependencies anew into requirements/, exact versions with h
 	    --no-header --no-emit-index-url --no-emit-find-links $$flags $$source --output-file requirements/$$which.txt; done
 
 clean: ## remove everything that was built, the virtual environment too
-	@rm -rf $(VENV) $(VENV)-lock $(CLIENTS) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-lock $(CLIENTS) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .fuzz/env
 	@find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -85,6 +85,7 @@ def test_a_ledger_is_kept_for_ever_unless_told(
         ("", {"SCRIMP_RETENTION_DAYS": "0"}, {}, "SCRIMP_RETENTION_DAYS cannot be '0': expected `int` >= 1", ""),
         ("", {"SCRIMP_RETENTION_DAYS": "x"}, {}, "SCRIMP_RETENTION_DAYS cannot be 'x': expected `int | null`", ""),
         ("port =", {}, {}, "The settings file .* is not TOML", "Mend that line."),
+        ("#" * 65_537, {}, {}, "The settings file .* is longer than 65536 bytes", "Name another file."),
         ("port = " + "[" * 5_000, {}, {}, "The settings file .* is not TOML", "Mend that line."),
         ("", {"SCRIMP_MODE": "\udcff"}, {}, "SCRIMP_MODE cannot be '.udcff'", ""),
     ],

@@ -1,7 +1,8 @@
 """The documents tell the truth: their examples run, their links lead somewhere, their reference is fresh.
 
 A fenced block that opens with ```console run holds commands that are run in a home of their own; ```console run=2 says
-that each ends with exit code 2. Lines of output are for the reader and are not compared.
+that each ends with exit code 2. Lines of output are for the reader and are not compared. A block that opens with
+```python run is a program that is run against the simulator.
 """
 
 from __future__ import annotations
@@ -16,10 +17,17 @@ from pathlib import Path
 import pytest
 
 from scrimp.cli.main import COMMANDS
+from scrimp.clock import SystemClock
+from scrimp.config import default_ledger_path
+from scrimp.gateway.server import serving
+from scrimp.sim.app import create_app
+from scrimp.sim.machine import Simulator
+from scrimp.store.ledger import open_ledger
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```console run(?:=(\d))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PROGRAM = re.compile(r"^```python run\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -42,9 +50,31 @@ def test_each_example_runs_as_stated(document: str, line: str, expected: int, tm
     assert (expected, False) == (finished.returncode, "Traceback" in finished.stderr), f"{document}: {finished.stderr}"
 
 
+def _programs() -> list[tuple[str, str]]:
+    return [
+        (document.name, program)
+        for document in DOCUMENTS
+        for program in PROGRAM.findall(document.read_text(encoding="utf-8"))
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("document", "program"), _programs())
+def test_each_program_runs(document: str, program: str, tmp_path: Path) -> None:
+    """A reader who has a key gets an answer, and an exchange in the ledger."""
+    with serving(create_app(Simulator(seed=1), SystemClock())) as url:
+        api = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "sk-ant-fake", "HOME": str(tmp_path)}
+        command = [sys.executable, "-W", "error", "-c", program]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **api})
+    assert (0, "") == (finished.returncode, finished.stderr), document
+    with open_ledger(default_ledger_path({**os.environ, **api}), must_exist=True) as ledger:
+        assert [True] == [exchange.usage_complete for exchange in ledger.exchanges()]
+
+
 def test_there_are_examples() -> None:
-    """The README and the quickstart each hold at least one example that runs."""
+    """The README and the quickstart each hold at least one example that runs, and the library's page a program."""
     assert {"README.md", "quickstart.md"} <= {document for document, _, _ in _examples()}
+    assert ["sdk.md"] == [document for document, _ in _programs()]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -21,6 +21,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".fuzz"
 CORPUS, FAILURES, STATS = WORK / "corpus", WORK / "failures", WORK / "stats"
 RESULT = ROOT / "bench" / "results" / "fuzz.json"
+#: Some targets write each input to a file: in memory, where there is such a folder.
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 DATA = ROOT.parent / "shared" / "data"
 
 #: CPU seconds that one input may take, and memory that the process may ever hold.
@@ -207,7 +210,9 @@ def run_turn(target: str, seconds: float, figures: dict[str, Any]) -> None:
     before, started = children_seconds(), time.monotonic()
     (STATS / f"{target}.json").unlink(missing_ok=True)
     command = [sys.executable, str(Path(__file__)), "--one", target, "--seconds", str(round(seconds))]
-    ended = subprocess.run(command, capture_output=True, check=False, cwd=ROOT)
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        environment = {**os.environ, "TMPDIR": folder}
+        ended = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, env=environment)
     log = ended.stderr.decode("utf-8", "replace")
     (WORK / f"{target}.log").write_text(log, encoding="utf-8")
     noted = noted_by(target, ended.returncode, log)

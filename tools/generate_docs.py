@@ -129,9 +129,23 @@ def _gateway(figures: dict[str, Any]) -> Iterator[str]:
     yield f"* A body of 1 MB keeps others waiting for {worst} ms; an idle gateway takes {idle_mb:.0f} MB of memory."
 
 
+def _policies(figures: dict[str, Any]) -> Iterator[str]:
+    told, over = figures["fidelity"], figures["over_optimum"]
+    off, median = f"{told['total_ratio'] - 1:+.1%}", f"{told['median_session_error']:.2%} in the median session"
+    exact = f"{told['tool_turn_reads_exact']:.1%} of the cache reads of tool turns are exact"
+    yield f"* `scrimp replay` predicts their recorded bills within {off} in all and {median}; {exact}."
+    names = {"scrimp-safe": "safe mode", "automatic": "automatic caching", "5m": "5m marks", "1h": "1h marks"}
+    costs = [f"{words} {' / '.join(f'{each[name]:.3f}' for each in over.values())}" for name, words in names.items()]
+    yield f"* Input cost over the clairvoyant optimum, reads at {' / '.join(over)} of base price: {', '.join(costs)}."
+    single = list(figures["single_sessions"].values())
+    dearer = " / ".join(f"{each['dearer']:.0%}" for each in single)
+    worst = f"the worst {max(each['worst'] for each in single):.2f} times"
+    yield f"* Accounts are guarded, sessions are not: {dearer} of them are dearer than automatic caching, {worst}."
+
+
 def measured() -> str:
     """Return README's figures with the machine that they were taken on; nothing of a benchmark that does not hold."""
-    parts = {"read_sessions": _reading, "startup": _starting, "gateway": _gateway}
+    parts = {"read_sessions": _reading, "policies": _policies, "startup": _starting, "gateway": _gateway}
     results = {name: found for name in parts if (found := _result(name)) is not None}
     if not results:
         return ""

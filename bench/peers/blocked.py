@@ -16,7 +16,7 @@ import time
 from scrimp.config import Settings
 from scrimp.gateway.asgi import App, Receive, Scope, Send
 from scrimp.gateway.build import build
-from scrimp.gateway.server import serving
+from scrimp.gateway.server import serving, spare_collector
 
 
 class Turns:
@@ -65,6 +65,7 @@ def main() -> None:
     upstream, ledger = sys.argv[1:]
     longest: list[tuple[float, float]] = []
     app = timed(build(Settings(upstream=upstream, db=ledger, trust_env=False)), longest)
+    spare_collector()
     with serving(app) as url:
         print(url, flush=True)
         sys.stdin.read()

@@ -31,6 +31,8 @@ Workers = Annotated[int, msgspec.Meta(ge=1, le=WORKERS_MAX)]
 
 #: The longest request that is read by default, in bytes: the API takes none that is longer (its errors page, 413).
 BODY_LIMIT_BYTES = 32 * 1024 * 1024
+#: The longest settings file; long ones of dotted keys take a parser of TOML seconds.
+FILE_BYTES_MAX = 64 * 1024
 
 #: Begins the name of every environment variable that we read.
 PREFIX = "SCRIMP_"
@@ -59,6 +61,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     * `retention_days` is after how many days a finished exchange is deleted from the ledger; None keeps it for ever.
     * `order` lets "safe" move text that changes in every request from the head of the system prompt to the end of the
       request, and sort tools whose order drifts; off, such text is only reported with its price.
+    * `hold` lets "safe" ping a cache through a pause that is likely to end: with the last request of a conversation,
+      sent once more without output.
+    * `upgrade_ping` lets the first such ping ask for an hour; it rests on a reading of the API's documentation that
+      nobody has proven, so try it on your own key first.
+    * `learn_from` is a file or folder of past sessions, "own" for your own, from which `scrimp up` learns once, as it
+      starts, how long its people's pauses last; nothing is read unless this is set.
     """
 
     mode: Literal["observe", "safe"] = "observe"
@@ -75,6 +83,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ledger_queue_limit_exchanges: Positive = 10_000
     retention_days: Positive | None = None
     order: bool = False
+    hold: bool = True
+    upgrade_ping: bool = False
+    learn_from: str = ""
 
 
 _TYPES = {field.name: field.type for field in msgspec.structs.fields(Settings)}
@@ -117,6 +128,8 @@ def _checked(name: str, value: Any, where: str, *, strict: bool) -> Any:
 
 def _from_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
     try:
+        if path.is_file() and path.stat().st_size > FILE_BYTES_MAX:
+            raise ConfigError(f"The settings file {path} is longer than {FILE_BYTES_MAX} bytes.", "Name another file.")
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if must_exist:

@@ -7,25 +7,21 @@ not used here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
-from tools.fit_prior import fitted, pauses_of
+from bench.policies import TARGETS, crossed
 
-from scrimp.core.belief.account import Account
-from scrimp.core.belief.exchange import Exchange
 from scrimp.replay.branching import steps_of
-from scrimp.replay.compare import Comparison, Outcome, Task, compared, replayed
+from scrimp.replay.compare import Task, compared, replayed
 from scrimp.replay.gather import Material, gather
 from scrimp.replay.policies import POLICIES
 from scrimp.upstream.pricefeed import load_book
 
 BOOK = load_book()
 ALL = tuple(POLICIES)
-#: model -> its reads over the base price, and how far above the optimum `scrimp-safe` may be.
-TARGETS = {"claude-opus-4-5": 1.11, "claude-opus-5-5": 1.14, "claude-fable-5-1": 1.16}
 
 Record = Callable[[str, object], None]
 
@@ -47,35 +43,16 @@ def _listed(ratios: dict[str, float]) -> str:
     return ", ".join(f"{name} {ratio:.3f}" for name, ratio in ratios.items())
 
 
-def _halves(exchanges: Sequence[Exchange]) -> tuple[list[Exchange], list[Exchange]]:
-    """Split each project's sessions in the middle, by the time of their first request."""
-    order: dict[str | None, dict[str | None, None]] = {}
-    for exchange in exchanges:
-        order.setdefault(exchange.project, {})[exchange.session_id] = None
-    early = {id_ for sessions in order.values() for id_ in list(sessions)[: (len(sessions) + 1) // 2]}
-    first = [exchange for exchange in exchanges if exchange.session_id in early]
-    return first, [exchange for exchange in exchanges if exchange.session_id not in early]
-
-
-def _crossed(material: Material, model: str) -> Comparison:
-    """Replay each half with what the other one teaches."""
-    halves = [steps_of(half, material.links) for half in _halves(material.exchanges)]
-    outcomes: list[Outcome] = []
-    for taught, told in (halves, halves[::-1]):
-        prior: Account = fitted([pause for steps in taught.values() for pause in pauses_of(steps)])
-        outcomes += [replayed(Task(name, steps, ALL, BOOK, model, prior)) for name, steps in told.items()]
-    return compared(outcomes, ALL)
-
-
 @pytest.mark.parametrize("model", list(TARGETS))
 def test_holding_comes_close_to_the_optimum_on_sessions_it_has_not_seen(
     material: Material, model: str, record_property: Record
 ) -> None:
     """At every price of a read, and it is cheaper than any fixed policy."""
-    comparison = _crossed(material, model)
+    comparison = crossed(material, model)
     regrets = {name: policy.regret or 0 for name, policy in comparison.policies.items()}
     record_property("measured", f"cost / optimum, {model}: {_listed(regrets)}")
-    assert regrets["scrimp-safe"] <= TARGETS[model]
+    _, limit = TARGETS[model]
+    assert regrets["scrimp-safe"] <= limit
     assert "scrimp-safe" == min(regrets, key=regrets.__getitem__)
     assert min(regrets.values()) >= 1
 

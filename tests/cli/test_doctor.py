@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from scrimp.cli.doctor import Finding, _key, _start_at, examine
 from scrimp.cli.main import cli
+from scrimp.cli.switches import SWITCHES
 from scrimp.config import Settings
 from scrimp.core.belief.exchange import Exchange
 from scrimp.errors import ScrimpError, UsageError
@@ -23,7 +24,7 @@ from scrimp.gateway.server import serving
 from scrimp.store.ledger import open_ledger
 from scrimp.upstream.pricefeed import user_price_file
 
-CHECKS = ["settings", "ledger", "prices", "upstream", "gateway", "client"]
+CHECKS = ["settings", "ledger", "prices", "upstream", "gateway"]
 
 
 def closed_port() -> str:
@@ -118,7 +119,7 @@ def test_no_password_is_printed(environ: dict[str, str]) -> None:
     environ |= {"ANTHROPIC_BASE_URL": "http://me:fakesecret@127.0.0.1:9"}
     found = look(flags, environ)
     assert "fakesecret" not in repr(found)
-    assert "Give http://127.0.0.1:9" in found["upstream"].mend
+    assert all("Give http://127.0.0.1:9;" in found[check].mend for check in ("upstream", "gateway"))
 
 
 def test_prices_that_cannot_be_used(
@@ -276,17 +277,6 @@ def test_a_key_that_was_not_typed_is_missed() -> None:
     assert "no key on standard input" in result.exception.message
 
 
-def test_claude_code_that_does_not_say_what_it_does(
-    flags: dict[str, str | None], environ: dict[str, str], tmp_path: Path
-) -> None:
-    """It is only advised where there is one, and only as long as it does not."""
-    claude = tmp_path / "bin" / "claude"
-    claude.touch(mode=0o755)
-    found = look(flags, environ)["client"]
-    assert ("advice", True) == (found.verdict, found.mend.startswith("export CLAUDE_CODE_GATEWAY_HINT_HEADERS=1"))
-    assert "ok" == look(flags, {**environ, "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1"})["client"].verdict
-
-
 def invoke(flags: dict[str, str | None], *more: str) -> tuple[int, str]:
     """Run the command and return its exit code and output."""
     options = [text for name, value in flags.items() for text in (f"--{name}", value or "")]
@@ -311,6 +301,27 @@ def test_json_is_one_object(flags: dict[str, str | None]) -> None:
         findings = json.loads(told)["findings"]
         assert (code, CHECKS) == (ended, [finding["check"] for finding in findings])
         assert all({"check", "verdict", "found", "mend"} == set(finding) for finding in findings)
+
+
+def test_each_switch_of_claude_code_is_listed(
+    flags: dict[str, str | None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Set, not set or advised, with what it saves and the line that sets it; the same under `--json`."""
+    (tmp_path / "claude").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CLAUDE_CODE_GATEWAY_HINT_HEADERS", "1")
+    monkeypatch.delenv("CLAUDE_CODE_ATTRIBUTION_HEADER", raising=False)
+    _, told = invoke(flags)
+    _, counted = invoke(flags, "--json")
+    switches = {each["name"]: each for each in json.loads(counted)["switches"]}
+    assert {switch.name for switch in SWITCHES} == set(switches)
+    for switch in SWITCHES:
+        assert f"{switches[switch.name]['state']:<8} {switch.name}" in told
+        assert f"          saves: {switch.saves}\n" in told
+    states = [switches[f"CLAUDE_CODE_{name}"]["state"] for name in ("GATEWAY_HINT_HEADERS", "ATTRIBUTION_HEADER")]
+    assert ["set", "advised"] == states
+    assert "          export CLAUDE_CODE_ATTRIBUTION_HEADER=0\n" in told
+    assert "export CLAUDE_CODE_GATEWAY_HINT_HEADERS" not in told
 
 
 @pytest.mark.parametrize("options", [["--nope"], ["extra"]])

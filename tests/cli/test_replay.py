@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from scrimp.cli import replay
 from scrimp.cli.main import cli
+from scrimp.core.belief.exchange import PING, Exchange
+from scrimp.core.wire.usage import Usage
 from scrimp.errors import TraceFormatError, UsageError
 from scrimp.replay import policies
+from scrimp.replay.traces.ledger_export import write
+from scrimp.store.ledger import open_ledger
 from tests.cli.asked import told, told_json
 from tests.replay.transcripts import Transcript
 
@@ -95,6 +101,43 @@ def test_a_page_that_cannot_be_written_is_said(sessions: Path, tmp_path: Path) -
     """With the reason."""
     with pytest.raises(UsageError, match="cannot be written"):
         _run(sessions, "--html", tmp_path / "missing" / "page.html")
+
+
+def _held() -> list[Exchange]:
+    """Return a request, the ping that holds it, and the request that reads it seven minutes later."""
+    usage = Usage(cache_write_5m_input_tokens=50_000)
+    first = Exchange(exchange_id="ex_0", opened_at_ms=1_795_600_000_000, source="gateway", principal="key",
+                     session_id="s1", served_model="claude-opus-5-5", usage=usage, stop_reason="tool_use")  # fmt: skip
+    read = Usage(cache_read_input_tokens=50_000)
+    ping = replace(first, exchange_id="ex_1", opened_at_ms=first.opened_at_ms + 290_000, origin=PING, usage=read)
+    more = Usage(cache_read_input_tokens=50_000, cache_write_5m_input_tokens=1_000)
+    return [first, ping, replace(first, exchange_id="ex_2", opened_at_ms=first.opened_at_ms + 420_000, usage=more)]
+
+
+def test_a_ledger_and_its_export_are_replayed_with_their_pings(tmp_path: Path) -> None:
+    """Both predict the bill exactly, and say the same."""
+    place, exported = tmp_path / "ledger.db", tmp_path / "export.jsonl"
+    with open_ledger(str(place)) as ledger:
+        for exchange in _held():
+            asyncio.run(ledger.open(exchange))
+            ledger.close(exchange)
+    exported.write_bytes(b"".join(write(_held())))
+    of_ledger, of_export = _json("--db", place), _json(exported)
+    assert of_ledger["policies"] == of_export["policies"]
+    assert of_ledger["fidelity"] == of_export["fidelity"]
+    fidelity = of_ledger["fidelity"]
+    assert (2, 1.0, 1.0) == (of_ledger["exchanges"], fidelity["total_ratio"], fidelity["tool_turn_reads_exact"])
+    assert "counts 1 ping that Scrimp sent" in _run("--db", place)
+
+
+def test_a_ledger_without_requests_cannot_be_replayed(tmp_path: Path, sessions: Path) -> None:
+    """Nor can a ledger and recorded files together."""
+    with open_ledger(str(tmp_path / "ledger.db")):
+        pass
+    with pytest.raises(TraceFormatError, match="Nothing in there"):
+        _run("--db", tmp_path / "ledger.db")
+    with pytest.raises(UsageError, match="cannot be read together"):
+        _run(sessions, "--db", tmp_path / "ledger.db")
 
 
 @pytest.mark.parametrize("names", ["best", "1h,best", ","])

@@ -5,9 +5,11 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from scrimp.cli.replay_text import as_text
+from scrimp.core.wire.usage import Usage
 from scrimp.replay.compare import Comparison, PolicySum, Task, compared, replayed
 from scrimp.replay.gather import Material
 from scrimp.replay.policies import POLICIES
+from scrimp.replay.steps import SentPing
 from scrimp.replay.traces.trace import Problem
 from scrimp.upstream.pricefeed import load_book
 from tests.replay.courses import conversation
@@ -49,6 +51,15 @@ def test_what_is_missing_is_said() -> None:
     assert "f9: this is torn; mend it." in text
     assert "f10" not in text
     assert "2 more problems" in text
+
+
+def test_pings_that_were_sent_are_told() -> None:
+    """They belong to what was recorded, and to no other policy."""
+    steps = conversation([400_000])
+    sent = [replace(steps[0], pings=(SentPing(1, Usage()), SentPing(2, Usage()))), steps[1]]
+    text = _text(_comparison(), Material({"a": sent}, (), {}, [], 1))
+    assert "2 pings that Scrimp sent" in text
+    assert "Scrimp sent" not in _text(_comparison(), Material({"a": steps}, (), {}, [], 1))
 
 
 def test_nothing_billed_is_no_error() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from scrimp.cli.main import cli
 from scrimp.cli.report import GROUPINGS
@@ -237,6 +238,16 @@ def test_the_ledger_is_read_too(tmp_path: Path) -> None:
         [group["key"] for group in answer["groups"]],
     )
     assert 0 == _json("--db", tmp_path / "ledger.db", "--since", "2027-01-01")["exchanges"]
+
+
+def test_json_tells_savings_and_pings_apart(tmp_path: Path) -> None:
+    """Saved is over all rows, and what we spent ourselves stands beside it."""
+    request = Exchange(exchange_id="e1", opened_at_ms=1, source="gateway", usage=Usage(1), cost_nano_usd=1_000)
+    ping = replace(request, exchange_id="e2", origin="ping", baseline_cost_nano_usd=0, cost_nano_usd=300)
+    ledger = _ledger_of(tmp_path, replace(request, baseline_cost_nano_usd=5_000), ping, closed=2)
+    _, alone, cost, saved, is_bound, own = _json("--db", ledger)["savings"].values()
+    assert (5_000 / 1e9, 1_300 / 1e9, 3_700 / 1e9, False) == (alone, cost, saved, is_bound)
+    assert {"ping": {"exchanges": 1, "cost_usd": 300 / 1e9}} == own
 
 
 @pytest.mark.parametrize(

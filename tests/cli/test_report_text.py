@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from scrimp.cli.report_text import (
     ASCII_SIGNS,
@@ -17,7 +18,7 @@ from scrimp.cli.report_text import (
     percents,
     signs_for,
 )
-from scrimp.core.belief.exchange import Exchange
+from scrimp.core.belief.exchange import PING, Exchange
 from scrimp.core.wire.usage import Usage
 from scrimp.replay.rates import Rates
 from scrimp.replay.report import Report, fold
@@ -137,6 +138,49 @@ def test_a_whole_bill_has_no_hedges() -> None:
     text = _shown(_report("a", "b"))
     assert "2 requests cost $1.000005 at list price (1970-01-01 to 1970-01-01).\nOf that: input" in text
     assert all(word not in text for word in ("at least", "≥", "known"))
+
+
+def _kept(cost: int, alone: int, *pings: int, **more: int | None) -> str:
+    """Return the report of a request and the pings of a ledger, at these costs in nano-USD."""
+    request = Exchange(exchange_id="a", opened_at_ms=0, source="gateway", cost_nano_usd=cost,
+                       baseline_cost_nano_usd=alone, usage=Usage(1), served_model="claude-opus-4-6")  # fmt: skip
+    sent = [
+        replace(request, exchange_id=f"p{number}", origin=PING, cost_nano_usd=each, baseline_cost_nano_usd=0, **more)
+        for number, each in enumerate(pings)
+    ]
+    return _shown(fold([request, *sent], Rates(BOOK)))
+
+
+@pytest.mark.parametrize(
+    ("amounts", "saved", "spent"),
+    [
+        ((10**9, 3 * 10**9, 10**8, 10**8), "$3.000000, Scrimp saved $1.800000", "$0.200000 for 2 pings"),
+        ((10**9, 10**9, 10**8), "$1.000000, Scrimp cost $0.100000 more", "$0.100000 for 1 ping"),
+    ],
+)
+def test_what_we_spent_ourselves_stands_beside_what_was_saved(amounts: tuple[int, ...], saved: str, spent: str) -> None:
+    """Saved is what is left after the pings; it may be less than nothing."""
+    assert f"left alone, {saved}.\nCounted in is what it spent itself: {spent}.\n" in _kept(*amounts)
+
+
+def test_where_nothing_was_spent_nothing_is_owned_up_to() -> None:
+    """Marks and lifetimes alone save, too."""
+    text = _kept(10**9, 3 * 10**9)
+    assert "Scrimp saved $2.000000.\n\n" in text
+    assert "spent itself" not in text
+
+
+def test_where_nothing_was_done_nothing_is_said_of_savings() -> None:
+    """A gateway that observes saves nothing; other recordings do not know."""
+    for text in (_kept(5, 5), _shown(_report("a"))):
+        assert "Scrimp" not in text
+
+
+def test_a_ping_of_unknown_price_bounds_the_savings() -> None:
+    """It may have been billed: no more than that was saved, no less than that was spent."""
+    open_ping = {"cost_upper_nano_usd": 9, "usage_complete": False}
+    assert "Scrimp saved at most $1.000000." in _kept(0, 10**9 + 1, 1, **open_ping)
+    assert "Scrimp cost at least $1.000000 more." in _kept(10**9, 1, 1, **open_ping)
 
 
 def test_a_bill_that_leaves_something_out_says_so_everywhere() -> None:

@@ -12,11 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from scrimp.cli.child import environment_of
-from scrimp.cli.run import client_environment
+from scrimp.cli.run import _bill, _sentences
 from scrimp.config import load_settings
+from scrimp.core.belief.exchange import PING, Exchange
+from scrimp.core.wire.usage import Usage
 from scrimp.gateway.build import build
 from scrimp.gateway.server import serving
 from scrimp.sim.app import SimApp
@@ -268,10 +270,56 @@ def test_a_terminal_that_is_gone_takes_no_bill_with_it(options: list[str], tmp_p
     assert 0 == json.loads(bill.read_text())["exchanges"]
 
 
-def test_claude_code_is_asked_to_say_what_each_request_is_for() -> None:
-    """Beside what leads it to the gateway."""
-    url = "http://127.0.0.1:5"
-    assert {**environment_of(url), "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1"} == client_environment(url)
+#: What it finds of the switches in its environment, and one request as Claude Code names itself.
+SWITCHED = CLIENT.replace("headers = {", 'headers = {"user-agent": "claude-cli/2.1.330", ').replace(
+    'print(json.load(answer)["id"])',
+    'print(*(f"{name}={value}" for name, value in sorted(os.environ.items()) if "CLAUDE_CODE_" in name))',
+)
+BOTH = "CLAUDE_CODE_ATTRIBUTION_HEADER=0 CLAUDE_CODE_GATEWAY_HINT_HEADERS=1"
+
+
+@pytest.mark.parametrize(
+    ("flags", "env", "found", "told"),
+    [
+        ([], {"ANTHROPIC_API_KEY": "sk-fake"}, BOTH, ["CLAUDE_CODE_ATTRIBUTION_HEADER=0", "CLAUDE_CODE_GATEWAY"]),
+        ([], {}, "CLAUDE_CODE_GATEWAY_HINT_HEADERS=1", ["CLAUDE_CODE_GATEWAY_HINT_HEADERS=1"]),
+        (
+            [],
+            {"ANTHROPIC_API_KEY": "sk-fake", "CLAUDE_CODE_ATTRIBUTION_HEADER": "1"},
+            BOTH.replace("=0", "=1"),
+            ["CLAUDE_CODE_GATEWAY_HINT_HEADERS=1"],
+        ),
+        (["--no-switches"], {"ANTHROPIC_API_KEY": "sk-fake"}, "", []),
+    ],
+)
+def test_switches_that_save_are_set_unless_the_user_did(
+    scrimp: Scrimp, options: list[str], flags: list[str], env: dict[str, str], found: str, told: list[str]
+) -> None:
+    """And each that was set is told with the bill: what, why, what it saves."""
+    ended = scrimp("run", *options, *flags, "--", sys.executable, "-c", SWITCHED, env=env)
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("  Set for this run: ")]
+    assert (f"{found}\n", len(told)) == (ended.stdout, len(lines))
+    assert all(switch in line and "saves: " in line for switch, line in zip(told, lines, strict=True))
+
+
+def test_what_we_sent_ourselves_is_owned_up_to() -> None:
+    """Pings are on the bill, and are not taken for the client's; without any nothing is said of them."""
+    usage = Usage(cache_read_input_tokens=100)
+    asked = Exchange(
+        exchange_id="ex_1", opened_at_ms=0, source="gateway", usage=usage, usage_complete=True, cost_nano_usd=3_000_000
+    )
+    ping = msgspec.structs.replace(asked, exchange_id="ex_2", origin=PING, cost_nano_usd=1_000_000)
+    told = _sentences(_bill([asked, ping, ping]), "client", "list price", ())
+    assert "client made 3 exchanges for $0.005000" in told
+    assert "2 of them Scrimp sent itself, to keep a cache warm, for $0.002000." in told
+    lost = msgspec.structs.replace(ping, cost_nano_usd=None)
+    assert "to keep a cache warm, for unknown." in _sentences(_bill([asked, ping, lost]), "client", "list price", ())
+    assert "itself" not in _sentences(_bill([asked]), "client", "list price", ())
+
+
+def test_a_client_that_reads_no_switch_is_told_of_none(scrimp: Scrimp, options: list[str]) -> None:
+    """They are Claude Code's own."""
+    assert "Set for this run" not in scrimp("run", *options, "--", sys.executable, "-c", CLIENT).stderr
 
 
 def test_a_gateway_of_ours_keeps_its_own_ledger(scrimp: Scrimp, simulated: str, tmp_path: Path) -> None:

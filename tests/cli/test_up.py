@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from scrimp.cli.up import OWN, _account
+from scrimp.core.belief.account import Account
 from scrimp.sim.app import SimApp
 from scrimp.store.ledger import open_ledger
 from tests.processes import children_of
+from tests.replay.transcripts import Transcript
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Scrimp
@@ -186,3 +189,84 @@ def test_it_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(tmp_path / "a.db")], capture_output=True, text=True, check=True
     )
     assert "[]\n" == ended.stdout
+
+
+def paused_for(seconds: int) -> Transcript:
+    """Return a session with one pause."""
+    session = Transcript()
+    session.user(0, "hi")
+    session.answer(1, "m1", 10_000, blocks=[("text", None)])
+    session.user(seconds, "go on")
+    session.answer(seconds + 1, "m2", 11_000, blocks=[("text", None)])
+    return session
+
+
+def test_habits_are_learnt_only_where_that_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a path, or from the user's own sessions; nothing is read without being asked."""
+    folder = paused_for(420).kept_under(tmp_path / ".claude")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
+    assert None is _account("")
+    for learn_from in (str(folder), OWN):
+        account = _account(learn_from)
+        assert account is not None
+        assert Account().table.returns[0] + 1 == account.table.returns[0]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_gateway_that_has_learnt_serves(started: Started, simulated: str, tmp_path: Path, workers: str) -> None:
+    """With one process or several."""
+    folder = str(paused_for(420).kept_under(tmp_path))
+    few = ("--upstream", simulated, "--db", str(tmp_path / "a.db"), "--workers", workers)
+    lines = announced(started("up", "--port", "0", "--mode", "safe", "--learn-from", folder, *few))
+    assert "(safe)" in lines[0]
+
+
+def test_a_path_that_holds_no_sessions_is_refused(scrimp: Scrimp, tmp_path: Path) -> None:
+    """One sentence, as for every command that reads sessions; with none of one's own, too."""
+    db = ("--db", str(tmp_path / "a.db"))
+    assert "nowhere" in refused(scrimp, "--learn-from", str(tmp_path / "nowhere"), *db)
+    assert "Claude Code has kept no sessions" in refused(scrimp, *db, "--learn-from")
+
+
+def test_a_trace_without_people_teaches_nothing_and_is_refused(scrimp: Scrimp, tmp_path: Path) -> None:
+    """A trace of lengths alone is said to be of no use here, instead of being read in vain."""
+    trace = tmp_path / "trace.jsonl"
+    line = {"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": [1, 2]}
+    trace.write_text(json.dumps(line) + "\n", encoding="utf-8")
+    said = refused(scrimp, "--learn-from", str(trace), "--db", str(tmp_path / "a.db"))
+    assert f"scrimp: {trace} says nothing of how long people pause." in said
+
+
+def test_a_port_in_use_is_told_before_anything_is_learnt(scrimp: Scrimp, tmp_path: Path) -> None:
+    """Reading many sessions takes a while: what fails at once is said at once."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert "Cannot listen" in refused(scrimp, "--port", port, "--learn-from", str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_gateway_that_holds_a_cache_stops_at_once(
+    started: Started, simulated: str, simulator: SimApp, tmp_path: Path, workers: str
+) -> None:
+    """It waits for no ping, sends none, and says nothing of it."""
+    db = tmp_path / "a.db"
+    few = ("--db", str(db), "--upstream", simulated, "--workers", workers)
+    process = started("up", "--port", "0", "--mode", "safe", *few)
+    url = announced(process)[0].split()[3]
+    text = {
+        "type": "text",
+        "text": "SCENARIO:loop1 " + "A long manual. " * 4_000,
+        "cache_control": {"type": "ephemeral"},
+    }
+    tool = {"name": "Read", "description": "Reads.", "input_schema": {"type": "object"}}
+    messages = [{"role": "user", "content": [text]}]
+    body = {"model": "claude-opus-5-5", "max_tokens": 5_000, "tools": [tool], "messages": messages}
+    asked = urllib.request.Request(f"{url}/v1/messages", json.dumps(body).encode(), HEADERS)  # noqa: S310 - loopback
+    with urllib.request.urlopen(asked) as answer:  # noqa: S310 - loopback
+        assert "tool_use" == json.loads(answer.read())["stop_reason"]
+    process.terminate()
+    assert ("", "", 0) == (*process.communicate(timeout=30), process.returncode)
+    with open_ledger(db) as ledger:
+        assert ["client"] == [each.origin for each in ledger.exchanges()]
+    assert 1 == len(simulator.recorded)

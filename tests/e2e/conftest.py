@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 
 from tests.e2e import claude
+from tests.e2e.billed import Bills
 from tests.e2e.scripts import NODE_MODULES, PYTHON_READY, Scripts, pinned_versions
 from tests.e2e.stand import Stands
 from tests.e2e.twice import Trials
 
 _RUNS = pytest.StashKey[list[dict[str, Any]]]()
-_ROWS = pytest.StashKey[Stands | Trials]()
+_ROWS = pytest.StashKey[Stands | Trials | Bills]()
 _INSTALL = "`make check-clients` installs what tests/e2e/package.json and requirements/clients.txt pin"
 
 # --- the clients --------------------------------------------------------------------------------------------------
@@ -39,6 +40,13 @@ def stands(request: pytest.FixtureRequest, tmp_path: Path) -> Stands:
 def trials(request: pytest.FixtureRequest, tmp_path: Path) -> Trials:
     """Return what tries a client twice against a script, directly and through the gateway."""
     made = request.node.stash[_ROWS] = Trials(tmp_path)
+    return made
+
+
+@pytest.fixture
+def bills(request: pytest.FixtureRequest, tmp_path: Path) -> Bills:
+    """Return what tries a client twice against simulators, directly and through the gateway in safe mode."""
+    made = request.node.stash[_ROWS] = Bills(tmp_path, request.node.name)
     return made
 
 
@@ -106,7 +114,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-def _run(item: pytest.Item, rows: Stands | Trials, *, passed: bool) -> dict[str, Any]:
+def _run(item: pytest.Item, rows: Stands | Trials | Bills, *, passed: bool) -> dict[str, Any]:
     """Return one test's row; of one that failed nothing more is known, its ledger may be what is broken."""
     named = {"test": f"{item.path.name}::{item.name}", "passed": passed}
     return {**named, **rows.row()} if passed else named

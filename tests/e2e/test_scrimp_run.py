@@ -55,7 +55,10 @@ def test_the_bill_of_a_run(stands: Stands, claude_code: ClaudeCode) -> None:
     assert 1 == len({exchange.prompt_id for exchange in exchanges} - {None})  # `run` asks the client for its hints
     assert invoice.cost_nano_usd / 1e9 == pytest.approx(told["total_cost_usd"], abs=1e-9)
     assert (4, invoice.cost_nano_usd) == (bill["exchanges"], bill["cost_nano_usd"])
-    assert done.stderr.splitlines() == [
+    lines = done.stderr.splitlines()
+    named = [line.removeprefix("  Set for this run: ").partition(" (")[0] for line in lines[2:-1]]
+    assert ["CLAUDE_CODE_ATTRIBUTION_HEADER=0", "CLAUDE_CODE_GATEWAY_HINT_HEADERS=1"] == named
+    assert [*lines[:2], lines[-1]] == [
         f"scrimp: claude made 4 exchanges for {dollars(invoice.cost_nano_usd)} at list price (claude-opus-5-5).",
         (
             f"  input {used.uncached_input_tokens:,} uncached, {used.cache_read_input_tokens:,} read from cache, "

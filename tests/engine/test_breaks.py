@@ -183,6 +183,29 @@ def test_what_is_kept_is_bounded() -> None:
     assert kept.size_bytes > 0
 
 
+def test_sessions_whose_requests_fail_leave_nothing() -> None:
+    """They take no room for ever, and do not stand in the way of forgetting others."""
+    gateway = Gateway()
+    kept = gateway.recorder._breaks = breaks.Breaks(load_book(), limit_bytes=60_000)
+    before, _ = claude_code_turn(3)
+    assert 400 == gateway.send(before | {"max_tokens": -1}, headers={"x-claude-code-session-id": "failed"}).http_status
+    assert (0, 0) == (kept.size_bytes, len(kept._agents))
+    for number in range(12):
+        gateway.send(before, headers={"x-claude-code-session-id": f"s{number}"})
+        assert 0 < kept.size_bytes <= 60_000
+
+
+def test_short_requests_count_by_what_keeping_them_takes() -> None:
+    """A request takes more memory than its text does, so that few of many short ones are kept."""
+    gateway = Gateway()
+    kept = gateway.recorder._breaks = breaks.Breaks(load_book(), limit_bytes=60_000)
+    for number in range(40):
+        hello = {"role": "user", "content": [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]}
+        body = {"model": "claude-opus-5-5", "max_tokens": 5, "messages": [hello]}
+        gateway.send(body, headers={"x-claude-code-session-id": f"s{number}"})
+    assert 0 < len(kept._agents) < 20
+
+
 def test_no_text_of_a_request_is_recorded() -> None:
     """Names and numbers only: nothing of the prompt is in the exchange."""
     gateway = Gateway()

@@ -50,6 +50,16 @@ def test_what_is_remembered_changes_no_answer(sent: list[tuple[dict[str, Any], i
         assert expected == remembering.when_sent(asked, at_ms)
 
 
+@given(FIELDS, st.booleans())
+def test_our_own_marks_make_it_dearer(fields: dict[str, Any], is_marked: bool) -> None:
+    """An hour more than five minutes, and that more than none; whatever the client asked for is never undercut."""
+    asked, known = request(**fields, **({"cache_control": {"type": "ephemeral"}} if is_marked else {})), Ceilings(BOOK)
+    none, minutes, hour = (known.when_sent(asked, AT_MS, marked) or 0 for marked in (None, "5m", "1h"))
+    assert none <= minutes <= hour
+    assert (none < hour) == (none > 0)
+    assert (none < minutes) == (none > 0 and not is_marked)
+
+
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many models clients name, so many are remembered and no more."""
     monkeypatch.setattr(ceilings, "BANDS_MAX", 3)

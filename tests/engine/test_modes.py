@@ -19,6 +19,11 @@ KEY = {"x-api-key": "sk-ant-fake"}
         (KEY, "safe"),
         ({"authorization": "Bearer sk-ant-api03-fake"}, "safe"),
         (TOKEN, "observe"),
+        ({"authorization": "bearer sk-ant-oat01-fake"}, "observe"),
+        ({"authorization": " BEARER  sk-ant-oat01-fake "}, "observe"),
+        ({"authorization": "sk-ant-oat01-fake"}, "observe"),
+        ({"x-api-key": "sk-ant-oat01-fake"}, "observe"),
+        ({"authorization": "Basic other"}, "safe"),
         ({"authorization": "Bearer other", "anthropic-beta": "a,oauth-2025-04-20"}, "observe"),
     ],
 )

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from scrimp.clock import VirtualClock
 from scrimp.core.belief.exchange import Exchange
+from scrimp.core.plan.planning import Policy
 from scrimp.core.wire.response import Answer, ResponseMeter
 from scrimp.core.wire.usage import ApiUsage, Usage
 from scrimp.engine.outside import Outside
-from scrimp.engine.recorder import PRINCIPALS_MAX, Opened, Recorder
+from scrimp.engine.recorder import Opened, Recorder
+from scrimp.engine.states import PRINCIPALS_MAX
 from scrimp.store.rows import OPEN, from_row, to_row
 from scrimp.upstream.pricefeed import load_book
 
@@ -101,6 +103,12 @@ def _money(exchange: Exchange) -> tuple[Usage | None, int | None]:
     return exchange.usage, exchange.cost_nano_usd
 
 
+def test_an_exchange_says_which_face_it_came_through() -> None:
+    """The gateway's by default."""
+    named = Recorder(Outside(prices=load_book(), clock=VirtualClock(1_790_000_000_000), source="sdk"))
+    assert ("gateway", "sdk") == tuple(each.arrive({}, request()).exchange.source for each in (recorder(), named))
+
+
 def test_a_body_too_large_to_read_is_unplanned() -> None:
     """It is known by its headers alone."""
     opened = recorder().arrive({"scrimp-task": "nightly"}, None)
@@ -146,6 +154,19 @@ def test_an_open_row_has_an_upper_bound() -> None:
     assert 5 * 22_000 < (opened.exchange.cost_upper_nano_usd or 0)
     closed = keeper.close(opened, heard(message({"input_tokens": 9, "output_tokens": 1})), status=200)
     assert (9 * 4_000 + 20_000, 9 * 4_000 + 20_000) == (closed.cost_nano_usd, closed.cost_upper_nano_usd)
+
+
+def test_an_upper_bound_knows_of_our_own_marks() -> None:
+    """A prompt that its client does not mark may be written to the cache once we do: that is dearer."""
+    tool = {"name": "Read", "description": "Reads. " * 4_000, "input_schema": {"type": "object"}}
+    body, uppers = request(tools=[tool], max_tokens=0), list[int | None]()
+    for mode in ("observe", "safe"):
+        outside = Outside(prices=load_book(), clock=VirtualClock(1_790_000_000_000), policy=Policy(mode=mode))
+        opened = Recorder(outside).arrive({"x-api-key": "sk-fake"}, body, body)
+        assert (mode == "safe") == (opened.body is not None)
+        uppers.append(opened.exchange.cost_upper_nano_usd)
+    assert uppers[0]
+    assert uppers[0] * 5 // 4 == uppers[1]
 
 
 def test_what_was_never_sent_costs_nothing() -> None:
@@ -206,12 +227,12 @@ def test_the_oldest_principal_is_forgotten() -> None:
     first = keeper.arrive({"x-api-key": "first"}, request())
     for number in range(PRINCIPALS_MAX + 10):
         keeper.arrive({"x-api-key": str(number)}, request())
-    assert PRINCIPALS_MAX >= len(keeper._beliefs)
-    assert first.exchange.principal not in keeper._beliefs
+    assert PRINCIPALS_MAX >= len(keeper._states)
+    assert (first.exchange.principal or "") not in keeper._states
     assert keeper.close(first, heard(message({"input_tokens": 1, "output_tokens": 1}))).cost_nano_usd
 
 
-@pytest.mark.parametrize("broken", ["plan", "step", "session_of"])
+@pytest.mark.parametrize("broken", ["recorder.plan", "states.step", "recorder.session_of"])
 def test_a_fault_of_ours_costs_no_exchange_and_tells_no_secret(
     broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -220,7 +241,7 @@ def test_a_fault_of_ours_costs_no_exchange_and_tells_no_secret(
     def fail(*_: object) -> None:
         raise KeyError(SECRET)
 
-    monkeypatch.setattr(f"scrimp.engine.recorder.{broken}", fail)
+    monkeypatch.setattr(f"scrimp.engine.{broken}", fail)
     keeper = recorder()
     opened = keeper.arrive({"x-api-key": "sk-fake"}, request())
     keeper.first_token(opened)

@@ -69,3 +69,15 @@ def test_blocks_are_weighed_in_turns() -> None:
     assert sorted(known) == known
     assert len({block.digest for block in asked}) == known[-1] == len(counting._known)
     assert len(known) >= 3
+
+
+def test_the_text_that_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conversations are recognised by their blocks, which hold their text: it is bytes that are limited."""
+    monkeypatch.setattr(weights, "READ_BYTES_MAX", 10_000)
+    counting = Weights()
+    for number in range(20):
+        asked = blocks([f"{number} {turn} " * 20 for turn in range(10)], as_list=False, marked=False)
+        counting.count("claude-opus-5-5", asked, Calibration())
+    kept = [each for known in counting._conversations._known.values() for each in known]
+
+    assert 0 < sum(block.size for each in kept for block in each.links) <= 10_000

@@ -32,6 +32,7 @@ _NUMBERS = (0, 1, -1, 2**31, 2**53, 2**63, 2**64, 10**9, 10**9 + 1, 10**25, 0.5,
 _TEXTS = ("", " ", "\n", "\x00", "\u2028", "😀", "\ud800", "[1m]", "2026-01-31T00:00:00Z", "0001-01-01T00:00:00+23:00")
 _OPENING = (
     "x-anthropic-billing-header: cch=1; ",
+    "Current time: 12:01:33\n",
     "<command-name>/review</command-name>",
     "<system-reminder>",
     "<command-",

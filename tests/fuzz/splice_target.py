@@ -8,7 +8,9 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
-from scrimp.core.wire.blocks import Block, CacheControl
+import msgspec
+
+from scrimp.core.wire.blocks import Block, BlockHead, CacheControl
 from scrimp.core.wire.request import Request, RequestUnreadable, parse
 from scrimp.core.wire.splice import (
     Edit,
@@ -53,16 +55,22 @@ def check_splice(given: Input) -> None:
 
 
 def _is_plain(block: Block, tree: Any) -> bool:
-    """Whether a block is text or an object as the API has them: its type is a string, a mark of it is an object."""
+    """Whether a block is text or an object as the API has them, by the types of its members and of its mark's."""
     *way, _ = place_of(block.path)
     if isinstance(tree[way[0]][way[1]]["content"] if len(way) > 1 else tree[way[0]], str):
         return True
-    value = json.loads(bytes(block.raw))
-    if not isinstance(value, dict) or not isinstance(value.get("type", ""), str) or block.kind == "unknown":
-        return False
     # A text with citations is told apart by its whole JSON, so what a mark says beside its lifetime counts there.
-    mark = value.get("cache_control")
-    return mark is None or (isinstance(mark, dict) and b'"citations"' not in bytes(block.raw))
+    return has_plain_head(block) and b'"citations"' not in bytes(block.raw) and block.kind != "unknown"
+
+
+def has_plain_head(block: Block) -> bool:
+    """Whether an object's members are of the types that the API has, and those of its mark neither object nor list."""
+    try:
+        msgspec.json.decode(block.raw, type=BlockHead)
+    except msgspec.ValidationError:
+        return False
+    mark = json.loads(bytes(block.raw)).get("cache_control") or {}
+    return not any(isinstance(each, dict | list) for each in mark.values())
 
 
 def _check_top(body: bytes, tree: dict[str, Any]) -> None:

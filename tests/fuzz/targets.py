@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.fuzz.files_target import check_prices, check_settings
 from tests.fuzz.inputs import CONTROL_BYTES, Input, read_input
+from tests.fuzz.order_target import check_order
 from tests.fuzz.request_target import check_request
 from tests.fuzz.response_target import check_response
 from tests.fuzz.sim_target import check_sim
@@ -28,6 +29,7 @@ TARGETS: dict[str, Callable[[Input], None]] = {
     "prices": check_prices,
     "sim": check_sim,
     "splice": check_splice,
+    "order": check_order,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from scrimp.config import Settings
+from scrimp.core.belief.account import Account
+from scrimp.core.levers.hold import Settings as Holding
 from scrimp.errors import ConfigError, LedgerError
-from scrimp.gateway.build import build
+from scrimp.gateway.build import build, parts_of
 from scrimp.upstream.pricefeed import user_price_file
 
 if TYPE_CHECKING:
@@ -98,3 +101,19 @@ def test_what_is_built_serves_records_and_tells(
     assert "POST /proxy/anthropic/v1/messages HTTP/1.1" == upstream.seen[0].request_line
     assert [told] == gateway.recorded()
     assert told.cost_nano_usd
+
+
+@pytest.mark.parametrize(
+    ("settings", "holding"),
+    [({}, Holding()), ({"hold": False}, None), ({"upgrade_ping": True}, Holding(upgrade_ping=True))],
+)
+def test_holding_is_as_the_settings_say(tmp_path: Path, settings: dict[str, bool], holding: Holding | None) -> None:
+    """On unless it is switched off; what is known of people beforehand is handed on."""
+    habits = Account(hour_saved=7.0)
+    services, stop = parts_of(Settings(db=str(tmp_path / "a.db"), **settings), account=habits)  # type: ignore[arg-type]
+
+    async def end() -> None:
+        await stop()
+
+    asyncio.run(end())
+    assert (holding, habits) == (services.holding, services.account)

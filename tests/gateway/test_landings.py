@@ -10,7 +10,7 @@ from scrimp.gateway.landings import Landings
 def test_all_who_wait_are_let_go_at_once() -> None:
     """Several that wait for one exchange go on when it lands, and nothing of it is kept."""
 
-    async def play() -> tuple[int, dict[str, asyncio.Event]]:
+    async def play() -> tuple[int, dict[str, set[asyncio.Future[None]]]]:
         landings, done = Landings(), 0
 
         async def waiter() -> None:
@@ -25,7 +25,7 @@ def test_all_who_wait_are_let_go_at_once() -> None:
             landings.landed("a")
 
         await asyncio.gather(*(waiter() for _ in range(5)), lander())
-        return done, landings._awaited
+        return done, landings._waiting
 
     assert (5, {}) == asyncio.run(play())
 
@@ -41,3 +41,21 @@ def test_a_wait_ends_by_itself() -> None:
         return True
 
     assert asyncio.run(play())
+
+
+def test_whoever_gives_up_leaves_the_others_waiting() -> None:
+    """One whose time is over and one that is stopped take nothing from a third; of all of them nothing is kept."""
+
+    async def play() -> tuple[bool, bool, dict[str, set[asyncio.Future[None]]]]:
+        landings = Landings()
+        async with asyncio.TaskGroup() as group:
+            patient, stopped, alone = (group.create_task(landings.wait(name, 60)) for name in "aab")
+            await landings.wait("a", 0.0)
+            stopped.cancel()
+            alone.cancel()
+            await asyncio.wait({stopped, alone})
+            still = not patient.done()
+            landings.landed("a")
+        return still, stopped.cancelled(), landings._waiting
+
+    assert (True, True, {}) == asyncio.run(play())

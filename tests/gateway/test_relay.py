@@ -28,6 +28,7 @@ class Answer:
     """An answer of given chunks that may break off after them."""
 
     reason = "OK"
+    is_whole = False
 
     def __init__(self, chunks: list[bytes], *, cut: bool = False, status: int = 200) -> None:
         self.status = status
@@ -82,6 +83,24 @@ def test_each_chunk_is_sent_before_it_is_looked_at(chunks: list[bytes]) -> None:
     """Head, each chunk as it is and then our look at it, the end, the last word."""
     expected = [item for chunk in chunks for item in ((chunk, True), chunk)]
     assert [HEAD, *expected, "end", (b"", False)] == relayed(Answer(chunks))
+
+
+class Whole(Answer):
+    """An answer that knows its last chunk."""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Give each chunk."""
+        for number, chunk in enumerate(self._chunks, 1):
+            self.is_whole = number == len(self._chunks)
+            yield chunk
+
+
+@given(st.lists(st.binary(min_size=1), min_size=1))
+def test_an_end_that_is_known_goes_with_the_last_chunk(chunks: list[bytes]) -> None:
+    """The last word is the last chunk, and the end is heard after it."""
+    *most, last = chunks
+    expected = [item for chunk in most for item in ((chunk, True), chunk)]
+    assert [HEAD, *expected, (last, False), last, "end"] == relayed(Whole(chunks))
 
 
 @given(st.lists(st.binary(min_size=1)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sqlite3
@@ -15,7 +16,7 @@ import pytest
 
 from scrimp.errors import ConfigError
 from scrimp.gateway.asgi import Receive, Scope, Send, reply
-from scrimp.gateway.server import bind, serving, url_of
+from scrimp.gateway.server import COLLECTED_AFTER, bind, serving, spare_collector, url_of
 from scrimp.store.ledger import open_ledger
 from tests.processes import children_of, running
 
@@ -106,6 +107,18 @@ def test_a_context_left_at_once_still_stops_the_app() -> None:
     with serving(app):
         pass
     assert ["lifespan", "stopped"] == seen
+
+
+def test_a_gateway_of_its_own_collects_rarely() -> None:
+    """Sparing the collector leaves it on, with what was there before out of its way."""
+    before = gc.get_threshold()
+    try:
+        spare_collector()
+        assert (True, COLLECTED_AFTER) == (gc.isenabled(), gc.get_threshold())
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
 
 
 def test_a_request_that_outlasts_the_patience_of_a_stop_is_cut_and_recorded(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from scrimp.core.belief.exchange import Exchange
+from scrimp.core.belief.exchange import PING, Exchange
 from scrimp.core.wire.prices import nano_usd
 from scrimp.core.wire.usage import Usage
 from scrimp.replay.audit import NEGLIGIBLE_TOKENS, Audit, Finding, audit, grouped
@@ -227,6 +227,31 @@ def test_the_gateway_s_silence_is_believed() -> None:
     """Where it held the requests and found no break, none is made up from lengths."""
     exchanges = [told(exchange_id=f"ex_{number}", opened_at_ms=T0_MS + 1_000 * number) for number in range(3)]
     assert [] == [each for each in audit(steps_of(exchanges, {}), exchanges, RATES).findings if each.reason]
+
+
+def test_pings_for_nobody_are_found_with_their_money() -> None:
+    """At what they were billed, with the request that they repeat; those of a pause that ended are no finding."""
+    usage = Usage(cache_read_input_tokens=20_000)
+    minutes = {4: usage, 8: usage, 20: Usage(5, 20_000)}
+    pings = [
+        told(exchange_id=f"ping{minute}", opened_at_ms=T0_MS + minute * 60_000, origin=PING, usage=each)
+        for minute, each in minutes.items()
+    ]
+    back = told(exchange_id="ex_2", opened_at_ms=T0_MS + 600_000, usage=Usage(5, 20_000))
+    exchanges = [told(), *pings[:2], back, pings[2]]
+    found = audit(steps_of(exchanges, {}), exchanges, RATES)
+    finding = only(found)
+    read, again = 20_000 * 200, 20_000 * 200 + 5 * 4_000
+    assert ("pings nobody came back to", "pings_in_vain", "s1", "ex_2", 20_005, again) == (
+        finding.kind,
+        finding.cause,
+        finding.session_id,
+        finding.exchange_id,
+        finding.tokens,
+        finding.cost_nano_usd,
+    )
+    assert "hold = false" in finding.fix
+    assert (2, 20_000 * 5_000 + 2 * read + 2 * again) == (found.exchanges, found.input_nano_usd)
 
 
 def test_what_has_no_price_is_listed_last_with_an_unknown_cost() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrimp.core.belief.exchange import Exchange
+from scrimp.core.belief.exchange import CLIENT, PING, Exchange
 from scrimp.core.wire.prices import RateCard
 from scrimp.core.wire.usage import Usage, UsageLine
 from scrimp.replay.baselines import ENTRY_LIFE_MS, Baselines
@@ -105,3 +105,12 @@ def test_automatic_caching_stays_between_its_bounds(steps: list[tuple[int, int]]
     total = sum(length for _, length in prompts)
     assert total * 100 + outputs == uncached
     assert total * 10 + outputs <= automatic <= total * 125 + outputs
+
+
+def test_what_we_sent_ourselves_is_in_neither() -> None:
+    """Without us there would have been no ping, so it costs nothing there, and it renews no entry."""
+    baselines = Baselines()
+    for at_ms, origin in ((0, CLIENT), (ENTRY_LIFE_MS - 1, PING), (ENTRY_LIFE_MS + 1, CLIENT)):
+        exchange = Exchange(exchange_id=f"e{at_ms}", opened_at_ms=at_ms, source="x", session_id="s", origin=origin)
+        baselines.add(exchange, UsageLine(Usage(LONG), MODEL), CARD)
+    assert (2 * LONG * 100, 2 * LONG * 125) == (baselines.uncached_pico_usd, baselines.automatic_pico_usd)

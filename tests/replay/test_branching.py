@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from scrimp.core.belief.exchange import Exchange
+from scrimp.core.belief.exchange import CLIENT, PING, Exchange
 from scrimp.core.wire.usage import Usage
 from scrimp.replay.branching import account_of, steps_of
 from scrimp.replay.emulator import bill
@@ -314,3 +314,62 @@ def test_the_recorded_split_changes_no_prediction(session: Transcript, shares: l
     (blind,) = steps_of(moved, links).values()
 
     assert (known, bill(known, side_requests=True)) == (blind, bill(blind, side_requests=True))
+
+
+# --- what we sent ourselves ---
+
+
+def row(number: int, tokens: int, **more: Any) -> Exchange:
+    """Return a row of a ledger, one a second, whose whole prompt was written to the cache."""
+    usage = Usage(cache_write_5m_input_tokens=tokens)
+    common: dict[str, Any] = {"source": "gateway", "session_id": "s", "served_model": "claude-opus-5-5"}
+    fields = common | {"usage": usage, "opened_at_ms": number * 1_000} | more
+    return Exchange(exchange_id=f"x{number}", **fields)
+
+
+def pings_of(*exchanges: Exchange) -> list[list[int]]:
+    """Return, for each step of one account, the seconds at which it was pinged."""
+    (steps,) = steps_of(exchanges, {}).values()
+    return [[ping.at_ms // 1_000 for ping in step.pings] for step in steps]
+
+
+@given(st.lists(st.sampled_from([CLIENT, PING, "shadow"]), max_size=12))
+def test_what_we_sent_ourselves_is_no_step(origins: list[str]) -> None:
+    """Steps are the client's own requests, as if nothing of ours stood between them; each ping stands with one."""
+    exchanges = [row(number, 10_000 + number, origin=origin) for number, origin in enumerate([CLIENT, *origins])]
+    own = [each for each in exchanges if each.origin == CLIENT]
+    (steps,), (bare,) = steps_of(exchanges, {}).values(), steps_of(own, {}).values()
+    assert bare == [replace(step, pings=()) for step in steps]
+    assert [each.opened_at_ms for each in exchanges if each.origin == PING] == [
+        ping.at_ms for step in steps for ping in step.pings
+    ]
+
+
+def test_a_ping_stands_with_the_request_that_it_repeats() -> None:
+    """That is the latest one of its thread that is as long as it, else the latest one."""
+    requests = [row(0, 10_000), row(1, 20_000), row(2, 30_000, session_id="other", principal=None)]
+    same, shorter, unlike = row(3, 20_000, origin=PING), row(4, 10_000, origin=PING), row(5, 15_000, origin=PING)
+    account = [replace(each, project="shop") for each in (*requests, same, shorter, unlike)]
+    assert [[4], [3, 5], []] == pings_of(*account)
+    usages = [ping.usage for step in steps_of(account, {})["shop"] for ping in step.pings]
+    assert {same.usage, shorter.usage, unlike.usage} == set(usages)
+
+
+def test_a_ping_of_another_agent_or_before_anything_stands_nowhere() -> None:
+    """A recording may begin in the middle of a pause, and a thread's pings are its own."""
+    exchanges = [row(0, 10_000, origin=PING), row(1, 10_000), row(2, 10_000, origin=PING, agent_id="a")]
+    assert [[]] == pings_of(*exchanges)
+    assert {} == steps_of(exchanges[:1], {})
+
+
+@pytest.mark.parametrize(("stop", "waiting"), [("tool_use", "tool"), ("end_turn", "turn_ended"), (None, "turn_ended")])
+def test_a_ledger_says_what_an_answer_left_open(stop: str | None, waiting: str) -> None:
+    """It knows why answers stopped, though not which tools they asked for."""
+    (steps,) = steps_of([row(0, 10_000, stop_reason=stop)], {}).values()
+    assert [waiting] == [step.waiting for step in steps]
+
+
+def test_who_only_reads_had_a_mark() -> None:
+    """A thread's first request that wrote nothing is no request without marks: it read."""
+    (steps,) = steps_of([row(0, 0, usage=Usage(5, 10_000))], {}).values()
+    assert [("5m", 10_000)] == [(step.ttl, step.given_tokens) for step in steps]

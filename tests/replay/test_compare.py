@@ -7,14 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from scrimp.core.wire.usage import Usage
 from scrimp.errors import InternalError
 from scrimp.replay.compare import BASELINE, Dearer, Outcome, Task, compared, replayed
 from scrimp.replay.policies import POLICIES
+from scrimp.replay.steps import SentPing
 from scrimp.upstream.pricefeed import load_book
 from tests.replay.courses import account, conversation, step
 
 BOOK = load_book()
 ALL = tuple(POLICIES)
+#: Of claude-opus-5-5, a token that is read.
+READ_PICO_USD = 200_000
 
 
 def _replayed(pauses_ms: list[int], *policies: str, model: str | None = None) -> Outcome:
@@ -40,6 +44,19 @@ def test_regret_is_cost_over_the_optimum_and_causes_explain_it() -> None:
         assert policy.input_pico_usd - comparison.optimum_pico_usd == sum(policy.causes.values())
 
 
+@given(st.lists(st.integers(1, 9_000), min_size=1, max_size=5))
+def test_pings_that_were_sent_count_as_recorded_alone(seconds: list[int]) -> None:
+    """Optimum and all other policies cost what they cost without them; as recorded adds what they were billed."""
+    bare = conversation([400_000, 9_000_000])
+    pings = tuple(SentPing(each * 1_000 + 9_500_000, Usage(cache_read_input_tokens=52_000)) for each in sorted(seconds))
+    sent = [*bare[:-1], replace(bare[-1], pings=pings)]
+    without, found = (replayed(Task("a", steps, ALL, BOOK)) for steps in (bare, sent))
+    spent = len(pings) * 52_000 * READ_PICO_USD
+    expected = without.costs | {"as-recorded": without.costs["as-recorded"] + spent}
+    assert (expected, without.optimum_pico_usd) == (found.costs, found.optimum_pico_usd)
+    assert spent == found.causes["as-recorded"]["pings_wasted"]
+
+
 def test_the_baseline_need_not_be_asked_for() -> None:
     """Sessions are compared with automatic caching, whether it is shown or not."""
     comparison = compared([_replayed([400_000], "1h")], ("1h",))
@@ -47,6 +64,18 @@ def test_the_baseline_need_not_be_asked_for() -> None:
     dearer = comparison.policies["1h"].sessions
     assert dearer is not None
     assert dearer.worst < 1
+
+
+@given(st.lists(st.integers(1, 4_000_000), min_size=1, max_size=6))
+def test_a_client_without_marks_can_be_given_some(pauses_ms: list[int]) -> None:
+    """What it sent costs what no caching costs; each policy that marks, what a marked twin costs."""
+    marked = conversation(pauses_ms)
+    plain = [replace(each, ttl=None, marked_tokens=0) for each in marked]
+    found, twin = (replayed(Task("a", steps, ALL, BOOK)).costs for steps in (plain, marked))
+    assert found["none"] == found["as-recorded"]
+    assert {name: twin[name] for name in ("none", "automatic", "5m", "1h")} == {
+        name: found[name] for name in ("none", "automatic", "5m", "1h")
+    }
 
 
 def test_single_sessions_may_be_dearer() -> None:

@@ -13,7 +13,7 @@ from scrimp.core.belief.prefix import Mark, Prompt
 from scrimp.core.wire.blocks import Ttl
 from scrimp.core.wire.usage import Usage
 from scrimp.replay.emulator import Decision, Emulator, Ping, as_recorded, bill
-from scrimp.replay.steps import ROOT, SideRequest, Step
+from scrimp.replay.steps import ROOT, SentPing, SideRequest, Step
 
 RULES = CacheRules()
 BASE = 2_000
@@ -104,6 +104,31 @@ def test_a_ping_keeps_the_prefix_alive_and_is_billed_as_a_read() -> None:
 
     assert [Ping(0, 290_000, Usage(cache_read_input_tokens=10_000))] == found.pings
     assert 10_000 == found.usages[1].cache_read_input_tokens
+
+
+def test_pings_that_were_sent_keep_the_prefix_and_cost_what_they_were_billed() -> None:
+    """As recorded they do what a ping of a policy does; other policies know nothing of them."""
+    billed = Usage(uncached_input_tokens=7, cache_read_input_tokens=9_993)
+    held = step(0, 10_000, pings=(SentPing(290_000, billed), SentPing(580_000, billed)))
+    steps = [held, step(800_000, 11_000, 0)]
+    decisions = [Decision("5m", "5m", pings_ms=(290_000, 580_000)), Decision("5m", "5m")]
+    as_sent = bill(steps)
+
+    assert Emulator(steps).bill(decisions).usages == as_sent.usages
+    assert [Ping(0, 290_000, billed), Ping(0, 580_000, billed)] == as_sent.pings
+    assert [0, 10_000] == [usage.cache_read_input_tokens for usage in as_sent.usages]
+    assert [0, 0] == [
+        usage.cache_read_input_tokens for usage in Emulator(steps).bill([Decision("5m", None)] * 2).usages
+    ]
+
+
+def test_a_ping_that_was_an_upgrade_holds_for_an_hour() -> None:
+    """What it wrote for an hour goes on from what it read; without it the entry is gone after five minutes."""
+    upgrade = SentPing(290_000, Usage(cache_read_input_tokens=9_900, cache_write_1h_input_tokens=100))
+    plain = SentPing(290_000, Usage(cache_read_input_tokens=10_000))
+    for ping, read in ((upgrade, 10_000), (plain, 0)):
+        assert [0, read] == reads([step(0, 10_000, pings=(ping,)), step(3_800_000, 11_000, 0)])
+    assert [0, 0] == reads([step(0, 10_000, pings=(upgrade,)), step(3_890_000, 11_000, 0)])
 
 
 def test_mixed_lifetimes_are_split_at_the_hour_mark() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from scrimp.core.belief.account import Account
+from scrimp.core.belief.account import FORGOTTEN_MS, Account, Pings
 from scrimp.core.belief.gaps import EDGES_MS
 from scrimp.replay.emulator import Decision
 from scrimp.replay.policies import held
@@ -100,6 +101,36 @@ def test_a_prompt_that_another_thinking_mode_leaves_behind_is_held() -> None:
     decisions = held(each)[0]
     assert (290_000,) == decisions[0].pings_ms
     assert 50_000 == each.emulator.bill(decisions).usages[2].cache_read_input_tokens
+
+
+def test_only_as_many_are_held_on_to_as_a_gateway_keeps() -> None:
+    """Of three modes left behind one after the other, the first one is pinged no more."""
+    steps = [step(0, 0, waiting="turn_ended", total=50_000)]
+    steps += [step(n, n * 60_000, 0, 1_000, 50_000, cause="thinking", waiting="turn_ended") for n in range(1, 4)]
+    pings = [decision.pings_ms for decision in _decisions(steps)]
+    assert [False, True, True, True] == [bool(each) for each in pings]
+
+
+def test_who_comes_back_to_what_was_forgotten_begins_anew() -> None:
+    """A prompt aside is given up with its pause, and its return is a request like any other."""
+    steps = [
+        step(0, 0, waiting="turn_ended", total=50_000),
+        step(1, 60_000, 0, 1_000, 50_000, cause="thinking", waiting="turn_ended"),
+        step(2, 2 * FORGOTTEN_MS, 1, 50_000, 60_000, waiting="turn_ended"),
+        step(3, 2 * FORGOTTEN_MS + 60_000, 0, 50_000, 60_000, cause="thinking", waiting="turn_ended"),
+    ]
+    decisions, after = held(setting(steps))
+    assert decisions[0].pings_ms
+    assert not any("/0" in name for name in after.pauses)
+
+
+@pytest.mark.parametrize(("tokens", "is_held"), [(12, False), (50_000, True)])
+def test_what_is_too_short_to_be_cached_is_not_pinged(tokens: int, is_held: bool) -> None:
+    """A ping of it would be paid in full, so nothing is promised nor set aside for it."""
+    steps = [step(n, n * 600_000, total=tokens, waiting="turn_ended") for n in range(3)]
+    decisions, after = held(setting(steps))
+    assert is_held == any(decision.pings_ms for decision in decisions)
+    assert is_held or all(pause.pings == Pings() for pause in after.pauses.values())
 
 
 def test_a_prompt_that_died_is_not_held_on_to() -> None:

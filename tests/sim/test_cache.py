@@ -118,6 +118,27 @@ def test_a_lifetime_starts_with_the_request() -> None:
         assert read == _send(cache, _prompt(10), _at(10), at_ms=at_ms).cache_read
 
 
+@pytest.mark.parametrize(("keeps", "expected"), [(False, (11, 0, 0, 1)), (True, (0, 11, 0, 1))])
+def test_an_hour_over_five_minutes(keeps: bool, expected: tuple[int, int, int, int]) -> None:
+    """The entry of an hour lives as a whole, or dies with the five minutes that it goes on from."""
+    cache = Cache(Rules(keeps_lifetimes=keeps))
+    _send(cache, _prompt(10), _at(10))
+    assert (10, 1, 0, 0) == _parts(_send(cache, _prompt(11), _at(11, "1h"), at_ms=60_000))
+    assert expected == _parts(_send(cache, _prompt(12), _at(11, "1h"), at_ms=660_000))
+
+
+@pytest.mark.parametrize("refreshes", [False, True])
+def test_reading_keeps_every_part_alive(refreshes: bool) -> None:
+    """Each token's lifetime starts again with each reading of the whole; what was written anew is one piece."""
+    cache = Cache(Rules(keeps_lifetimes=True, refresh_shorter_entries=refreshes))
+    _send(cache, _prompt(10), _at(10))
+    _send(cache, _prompt(11), _at(11, "1h"), at_ms=60_000)
+    for turn in range(1, 5):
+        assert 11 == _send(cache, _prompt(11), _at(11, "1h"), at_ms=turn * (FIVE_MINUTES - 1)).cache_read
+    _send(cache, _prompt(11), _at(11, "1h"), at_ms=HOUR)
+    assert 11 == _send(cache, _prompt(11), _at(11, "1h"), at_ms=2 * HOUR - 1).cache_read
+
+
 @pytest.mark.parametrize(("ttl", "life_ms"), [("5m", FIVE_MINUTES), ("1h", HOUR)])
 def test_each_use_restarts_the_lifetime(ttl: str, life_ms: int) -> None:
     """Read every life less a second, an entry stays; left alone for one life it is gone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -135,3 +136,21 @@ class Shell:
             self.now_ms = ended
             if turn is not None:
                 yield turn
+
+
+def clock(turn: int) -> str:
+    """Return a line of some 25 tokens that says what time it is."""
+    return f"Current time: {12 + turn // 60}:{turn % 60:02d}:{(33 + 7 * turn) % 60:02d}, on this host, for the user."
+
+
+def with_a_clock(conversation: Conversation) -> Conversation:
+    """Let a client state the time in front of its system prompt."""
+    heard = None
+    for number in count():
+        try:
+            ask = conversation.send(heard)  # type: ignore[arg-type]
+        except StopIteration:
+            return
+        body = json.loads(json.dumps(ask.request))
+        body["system"][0]["text"] = f"{clock(number)}\n{body['system'][0]['text']}"
+        heard = yield msgspec.structs.replace(ask, request=body)

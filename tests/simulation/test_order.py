@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
-from itertools import count, pairwise
+from itertools import pairwise
 from typing import Any, NamedTuple
 
-import msgspec
 import pytest
 
 from scrimp.core.belief.cache import CacheRules
 from scrimp.core.belief.session import Belief
 from scrimp.core.plan.planning import Policy
-from scrimp.sim.clients import Conversation, scripted_agent
+from scrimp.sim.clients import scripted_agent
 from scrimp.sim.rules import Rules
-from tests.simulation.planned import START_MS, Shell, Turn
+from tests.simulation.planned import START_MS, Shell, Turn, clock, with_a_clock
 
 Body = dict[str, Any]
 
@@ -34,11 +33,6 @@ def words(draw: random.Random, count: int) -> str:
     """Return some text, broken into lines."""
     lines = [" ".join(draw.choices(WORDS, k=12)) for _ in range(count // 12)]
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines))
-
-
-def clock(turn: int) -> str:
-    """Return a line of some 25 tokens that says what time it is."""
-    return f"Current time: {12 + turn // 60}:{turn % 60:02d}:{(33 + 7 * turn) % 60:02d}, on this host, for the user."
 
 
 def counter(turn: int) -> str:
@@ -365,19 +359,6 @@ def test_earlier_turns_stay_as_they_were(seed: int) -> None:
     for turn in moved:
         asked, sent = (sorted("".join(strings(body)).split()) for body in (turn.asked, turn.sent))
         assert asked == sent
-
-
-def with_a_clock(conversation: Conversation) -> Conversation:
-    """Let a client state the time in front of its system prompt, and shuffle its tools now and then."""
-    heard = None
-    for number in count():
-        try:
-            ask = conversation.send(heard)  # type: ignore[arg-type]
-        except StopIteration:
-            return
-        body = json.loads(json.dumps(ask.request))
-        body["system"][0]["text"] = f"{clock(number)}\n{body['system'][0]['text']}"
-        heard = yield msgspec.structs.replace(ask, request=body)
 
 
 @pytest.mark.slow

@@ -113,6 +113,19 @@ def test_a_closed_exchange_replaces_its_open_row(stand: Stand) -> None:
     asyncio.run(scenario())
 
 
+def test_a_begun_exchange_is_there_without_being_asked(stand: Stand) -> None:
+    """Beginning needs no event loop and waits for nothing; a close follows it, and beginning again changes nothing."""
+    ledger = stand.make()
+    ledger.begin(_opened("a"))
+    assert _eventually(lambda: [_read_back("a")] == list(ledger.exchanges()))
+    ledger.begin(_opened("b", 2))
+    ledger.close(_closed("b", 2))
+    ledger.begin(_opened("b", 2))
+    asyncio.run(ledger.flush())
+    assert [_read_back("a"), _closed("b", 2)] == list(ledger.exchanges())
+    asyncio.run(ledger.aclose())
+
+
 def test_a_close_is_committed_without_being_asked(stand: Stand) -> None:
     """A close reaches the file by itself, without a flush."""
 

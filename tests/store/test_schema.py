@@ -130,7 +130,7 @@ def test_many_may_upgrade_a_ledger_at_the_same_moment(place: Place) -> None:
 def test_the_comparison_sees_a_difference(place: Place) -> None:
     """The comparison that the tests above rely on is not blind: a missing index and an extra column show."""
     _made(place)
-    place.execute("DROP INDEX ix_exchanges_task_tag")
+    place.execute("DROP INDEX ix_exchanges_opened_at_ms")
     place.execute("ALTER TABLE exchanges ADD COLUMN extra TEXT")
     assert {"add_index", "remove_column"} == {difference[0] for difference in _differences(place)}  # type: ignore[index]
 

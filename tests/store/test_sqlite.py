@@ -10,7 +10,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from scrimp.store import sqlite
 from scrimp.store.database import LedgerBusy
 from scrimp.store.ledger import SqlLedger, open_ledger
 from scrimp.store.migrations import HEAD
+from scrimp.store.rows import OPEN, Row, to_row
 
 
 def _mode(path: Path) -> int:
@@ -423,3 +424,76 @@ def test_a_ledger_that_is_to_be_written_has_to_be_writable(tmp_path: Path) -> No
     path = _ledger_in(tmp_path / "theirs")
     with _read_only(path.parent), pytest.raises(LedgerError, match=r"ledger\.db"):
         SqlLedger(path)
+
+
+def _hasty_row(name: str) -> Row:
+    return to_row(Exchange(exchange_id=name, opened_at_ms=1, source="gateway"), OPEN)
+
+
+@contextmanager
+def _database(path: Path, busy_timeout_ms: int = 0) -> Iterator[sqlite.SqliteDatabase]:
+    database = sqlite.SqliteDatabase(path, busy_timeout_ms)
+    database.connect()
+    database.create_tables()
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _ids(path: Path) -> list[str]:
+    with sqlite.reading(path) as connection:
+        return [name for (name,) in connection.execute("SELECT exchange_id FROM exchanges ORDER BY exchange_id")]
+
+
+def test_what_is_committed_at_once_is_there_for_everybody(tmp_path: Path) -> None:
+    """Rows are in the file when it returns, and a second time changes nothing."""
+    with _database(tmp_path / "l.db") as database:
+        assert database.commit_at_once([_hasty_row("a"), _hasty_row("b")])
+        database.commit([_hasty_row("b"), _hasty_row("c")])
+        assert ["a", "b", "c"] == _ids(database.path)
+
+
+def test_nothing_is_committed_at_once_while_somebody_writes(tmp_path: Path) -> None:
+    """It does not wait for a lock, however patient the ledger is, and can be tried again."""
+    with (
+        _database(tmp_path / "l.db", busy_timeout_ms=3_600_000) as database,
+        closing(sqlite3.connect(database.path)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        assert not database.commit_at_once([_hasty_row("a")])
+        other.execute("ROLLBACK")
+        assert database.commit_at_once([_hasty_row("b")])
+        assert ["b"] == _ids(database.path)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_nothing_is_committed_at_once_to_a_file_that_is_gone(tmp_path: Path, used: bool) -> None:
+    """It says so, and makes no file in its place: that is for `begin_anew`, after which all is well."""
+    with _database(tmp_path / "l.db") as database:
+        assert not used or database.commit_at_once([_hasty_row("a")])
+        database.path.unlink()
+        assert (False, False) == (database.commit_at_once([_hasty_row("b")]), database.path.exists())
+        database.begin_anew()
+        database.create_tables()
+        assert database.commit_at_once([_hasty_row("c")])
+        assert ["c"] == _ids(database.path)
+
+
+def test_a_commit_at_once_never_waits_for_the_disk(tmp_path: Path) -> None:
+    """The log grows until a group puts it into the file."""
+    with _database(tmp_path / "l.db") as database:
+        before = database.path.stat().st_size
+        for number in range(600):
+            assert database.commit_at_once([_hasty_row(f"{number:04}")])
+        assert before == database.path.stat().st_size
+        database.commit([_hasty_row("last")])
+        assert before < database.path.stat().st_size
+
+
+def test_a_row_that_is_none_is_not_committed_at_once(tmp_path: Path) -> None:
+    """It is refused without a word, as the group says it better, and leaves nothing behind."""
+    with _database(tmp_path / "l.db") as database:
+        bad = (*_hasty_row("b")[:1], None, *_hasty_row("b")[2:])
+        assert not database.commit_at_once([_hasty_row("a"), bad])
+        assert [] == _ids(database.path)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scrimp.errors import LedgerError
 from scrimp.store.database import LedgerBusy
 from scrimp.store.rows import Row
-from scrimp.store.writer import Entry, GroupWriter
+from scrimp.store.writer import AT_ONCE_COUNT_MAX, GROUP_LIMIT_EXCHANGES, Entry, GroupWriter
 
 
 class Disk:
@@ -312,3 +312,82 @@ def test_the_chore_waits_for_trouble_to_end() -> None:
         writer.stop()
 
     asyncio.run(scenario())
+
+
+class Hasty(Disk):
+    """A disk that also takes rows at once, unless told not to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses = False
+
+    def at_once(self, rows: Sequence[Row]) -> bool:
+        """Keep rows as a group, or refuse."""
+        if not self.refuses:
+            self.groups.append(list(rows))
+        return not self.refuses
+
+
+def test_a_row_written_at_once_takes_along_what_is_queued() -> None:
+    """Rows stay in their order, and none is written twice."""
+    disk = Hasty()
+    writer = GroupWriter(disk.commit, at_once=disk.at_once)
+    assert writer.write_at_once(("a",))
+    writer.put(Entry(("b",)))
+    if not writer.write_at_once(("c",)):  # the thread may just have begun
+        writer.put(Entry(("c",)))
+    writer.stop()
+    assert (False, [("a",), ("b",), ("c",)]) == (writer.write_at_once(("d",)), disk.rows)
+
+
+def test_a_row_that_cannot_be_written_at_once_leaves_the_queue_alone() -> None:
+    """What is refused is the caller's to queue, and what was queued is written by the thread."""
+    disk = Hasty()
+    writer = GroupWriter(disk.commit, at_once=disk.at_once)
+    disk.refuses = True
+    writer.put(Entry(("a",)))
+    assert not writer.write_at_once(("b",))
+    writer.stop()
+    assert [("a",)] == disk.rows
+
+
+def test_nothing_is_written_at_once_beside_a_group_or_in_trouble() -> None:
+    """While the thread writes, a row that passed it would pass the group; while it cannot, nobody else tries."""
+
+    async def scenario() -> None:
+        disk = Hasty()
+        writer = GroupWriter(disk.commit, at_once=disk.at_once)
+        disk.free.clear()
+        disk.busy = True
+        waiting = _waiting(("a",))
+        writer.put(waiting)
+        await asyncio.to_thread(disk.asked.wait)
+        assert not writer.write_at_once(("b",))
+        disk.free.set()
+        assert "The disk is full." == await _outcome(waiting)
+        assert not writer.write_at_once(("c",))
+        disk.busy = False
+        writer.stop()
+        assert [("a",)] == disk.rows
+
+    asyncio.run(scenario())
+
+
+def test_a_group_comes_in_between_sooner_or_later() -> None:
+    """The database has work to do that comes with groups only, so that not everything is written at once."""
+    disk = Hasty()
+    writer = GroupWriter(disk.commit, at_once=disk.at_once)
+    assert [True] * AT_ONCE_COUNT_MAX + [False] == [writer.write_at_once((n,)) for n in range(AT_ONCE_COUNT_MAX + 1)]
+    writer.stop()
+
+
+def test_many_queued_rows_are_left_to_the_thread() -> None:
+    """A row that is written at once does not wait for a long group."""
+    disk = Hasty()
+    writer = GroupWriter(disk.commit, at_once=disk.at_once)
+    for number in range(GROUP_LIMIT_EXCHANGES):
+        writer.put(Entry((number,)))
+    found = writer.write_at_once(("late",))
+    writer.stop()
+    assert found == (("late",) in disk.rows)
+    assert [(number,) for number in range(GROUP_LIMIT_EXCHANGES)] == disk.rows[:GROUP_LIMIT_EXCHANGES]

@@ -34,11 +34,9 @@ def command(paths: tuple[str, ...], db: str | None, *, as_json: bool, top: int |
     PATH is a file or folder of Claude Code sessions (.jsonl, .jsonl.gz), an export of scrimp, or OpenTelemetry GenAI
     spans. Without PATH and --db, your own ~/.claude/projects is read. Costs are list prices.
     """
-    from scrimp.errors import UsageError
+    from scrimp.cli.report import to_replay
 
-    if db is not None and paths:
-        raise UsageError("Recorded files and a ledger cannot be read together.", "Give either PATH or --db.")
-    material = _of_ledger(db) if db is not None else _of_files(paths)
+    material = to_replay(paths, db)
 
     from scrimp.replay.audit import audit
     from scrimp.replay.rates import Rates
@@ -55,24 +53,6 @@ def command(paths: tuple[str, ...], db: str | None, *, as_json: bool, top: int |
         click.echo(as_text(found, material.problems, top or GROUPS, describe_book()))
     if fail_over is not None and found.cost_nano_usd > fail_over * NANO_PER_USD:
         raise click.exceptions.Exit(1)
-
-
-def _of_ledger(db: str) -> Material:
-    from scrimp.cli.report import ledger_to_read
-    from scrimp.replay.branching import steps_of
-    from scrimp.replay.gather import Material
-
-    with ledger_to_read(db) as ledger:
-        exchanges = list(ledger.exchanges())
-    return Material(steps_of(exchanges, {}), exchanges, {}, [], 1)
-
-
-def _of_files(paths: tuple[str, ...]) -> Material:
-    from scrimp.cli.report import own_sessions, progress
-    from scrimp.replay.gather import gather
-    from scrimp.replay.traces.workers import processors
-
-    return gather(paths or own_sessions(), processors(), progress)
 
 
 def _accounts_bar(names: list[str]) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""`scrimp demo`: one agent run against the simulated API, bare and through Scrimp, and both bills.
+"""`scrimp demo`: one story against the simulated API, bare, observed and in safe mode, and every bill.
 
 It needs no key and no network, and it is honest: it fails unless our ledger and the simulator's invoice, which share no
-code, agree to the nano-dollar.
+code, agree to the nano-dollar, and unless safe mode is no dearer than doing nothing.
 """
 
 from __future__ import annotations
@@ -9,18 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 if TYPE_CHECKING:
+    from scrimp.cli.stage import Way
     from scrimp.core.belief.exchange import Exchange
     from scrimp.replay.report import Report
-    from scrimp.sim.billing import Invoice
-    from scrimp.sim.clients import Ask
-    from scrimp.upstream.client import Upstream
 
 #: A conversation with three subagents, pauses and a tool loop; any other seed tells another story.
 SEED = 19
@@ -28,100 +24,75 @@ SEED = 19
 START_MS = 1_795_564_800_000
 
 
+class Told(NamedTuple):
+    """One way in which the story was played; amounts are nano-USD.
+
+    `scenes` is the API's invoice by scene. `closed` is what the ledger holds, nothing where there was no gateway.
+    """
+
+    scenes: dict[str, int]
+    closed: list[Exchange]
+
+    @property
+    def invoice(self) -> int:
+        """The whole invoice."""
+        return sum(self.scenes.values())
+
+    @property
+    def ledger(self) -> int:
+        """The whole ledger."""
+        return sum(exchange.cost_nano_usd or 0 for exchange in self.closed)
+
+
 @click.command()
 @click.option("--seed", default=SEED, show_default=True, help="Which conversation is played.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(seed: int, *, as_json: bool) -> None:
-    """Play one agent run bare and through Scrimp, and show both bills.
+    """Play one story bare, observed and in safe mode, and show every bill.
 
-    Exits 1 unless the ledger and the simulator's own invoice agree to the nano-dollar.
+    Exits 1 unless ledger and the simulator's own invoice agree to the nano-dollar, and safe mode is not dearer.
     """
+    from scrimp.cli.stage import WAYS
     from scrimp.replay.rates import Rates
     from scrimp.replay.report import fold
     from scrimp.upstream.pricefeed import load_book
 
-    bare = _bare(seed)
-    observed, exchanges = _observed(seed)
-    report = fold(exchanges, Rates(load_book()), "agent")
-    story = as_object(bare, observed, report)
+    told = {way: asyncio.run(_told(way, seed)) for way in WAYS}
+    report = fold(told["observe"].closed, Rates(load_book()), "agent")
+    story = as_object(told, report)
     click.echo(json.dumps(story) if as_json else as_text(story, report))
-    sys.exit(0 if story["agrees"] else 1)
+    sys.exit(0 if story["agrees"] and story["saved_nano_usd"]["safe"] >= 0 else 1)
 
 
-def _bare(seed: int) -> Invoice:
-    """Play the run straight against the API and return the invoice."""
-    from scrimp.clock import VirtualClock
-    from scrimp.sim.app import create_app
-    from scrimp.sim.machine import Simulator
-    from scrimp.upstream.asgi import AsgiUpstream
+async def _told(way: Way, seed: int) -> Told:
+    """Play every scene in one way."""
+    from scrimp.cli.scenes import SCENES
+    from scrimp.cli.stage import staged
 
-    clock, simulator = VirtualClock(START_MS), Simulator(seed=seed)
-    asyncio.run(_converse(seed, clock, AsgiUpstream(create_app(simulator, clock))))
-    return simulator.invoice
-
-
-def _observed(seed: int) -> tuple[Invoice, list[Exchange]]:
-    """Play the same run through the gateway; return the invoice and what the ledger holds."""
-    from scrimp.clock import VirtualClock
-    from scrimp.gateway.app import create_app as create_gateway
-    from scrimp.gateway.services import Services
-    from scrimp.sim.app import create_app
-    from scrimp.sim.machine import Simulator
-    from scrimp.store.ledger import SqlLedger
-    from scrimp.upstream.asgi import AsgiUpstream
-    from scrimp.upstream.pricefeed import load_book
-
-    clock, simulator = VirtualClock(START_MS), Simulator(seed=seed)
-    with TemporaryDirectory(prefix="scrimp-demo-") as folder, SqlLedger(Path(folder) / "ledger.db") as ledger:
-        services = Services(
-            upstream=AsgiUpstream(create_app(simulator, clock)), ledger=ledger, prices=load_book(), clock=clock
-        )
-
-        async def run() -> None:
-            await _converse(seed, clock, AsgiUpstream(create_gateway(services)))
-            await ledger.flush()
-
-        asyncio.run(run())
-        return simulator.invoice, list(ledger.exchanges())
+    told = Told({}, [])
+    async with staged(way, seed, START_MS, told.closed) as stage:
+        for scene in SCENES:
+            before = stage.simulator.invoice.cost_nano_usd
+            await scene.play(stage, seed)
+            told.scenes[scene.name] = stage.simulator.invoice.cost_nano_usd - before
+    return told
 
 
-async def _converse(seed: int, clock: Any, upstream: Upstream) -> None:
-    """Let the scripted agent talk until it is done; virtual time passes as it pauses."""
-    from scrimp.sim.clients import scripted_agent
-
-    agent = scripted_agent(seed)
-    heard: Any = None
-    while True:
-        try:
-            ask = agent.send(heard)
-        except StopIteration:
-            return
-        clock.advance_ms(ask.pause_ms)
-        heard = await _exchange(ask, upstream)
-
-
-async def _exchange(ask: Ask, upstream: Upstream) -> Any:
-    from scrimp.sim.reader import read_answer
-    from scrimp.upstream.client import UpstreamRequest
-
-    headers = [(name.encode(), value.encode()) for name, value in ask.headers.items()]
-    response = await upstream.send(UpstreamRequest("POST", "/v1/messages", headers, json.dumps(ask.request).encode()))
-    body = b"".join([chunk async for chunk in response.chunks()])
-    await response.aclose()
-    return read_answer(dict(response.headers)[b"content-type"].decode(), body)
-
-
-def as_object(bare: Invoice, observed: Invoice, report: Report) -> dict[str, Any]:
+def as_object(told: dict[Way, Told], report: Report) -> dict[str, Any]:
     """Return the story as `--json` prints it; amounts are in nano-USD."""
-    ledger = report.total.cost_nano_usd or 0
+    bare, observed, safe = told["bare"], told["observe"], told["safe"]
     return {
         "exchanges": report.total.exchanges,
-        "bare_nano_usd": bare.cost_nano_usd,
-        "observed_invoice_nano_usd": observed.cost_nano_usd,
-        "ledger_nano_usd": ledger,
-        "agrees": observed.cost_nano_usd == ledger == bare.cost_nano_usd,
+        "bare_nano_usd": bare.invoice,
+        "observed_invoice_nano_usd": observed.invoice,
+        "ledger_nano_usd": observed.ledger,
+        "safe_invoice_nano_usd": safe.invoice,
+        "safe_ledger_nano_usd": safe.ledger,
+        "agrees": bare.invoice == observed.invoice == observed.ledger and safe.invoice == safe.ledger,
+        "pings": sum(exchange.origin == "ping" for exchange in safe.closed),
+        "scenes": [{"name": name, **{way: each.scenes[name] for way, each in told.items()}} for name in bare.scenes],
         "uncached_nano_usd": report.uncached_nano_usd,
-        "saved_nano_usd": {"observe": bare.cost_nano_usd - observed.cost_nano_usd},
+        "saved_nano_usd": {"observe": bare.invoice - observed.invoice, "safe": bare.invoice - safe.invoice},
     }
 
 
@@ -147,22 +118,57 @@ def as_text(story: dict[str, Any], report: Report) -> str:
     agents = [
         (group.key, group.exchanges, dollars(group.cost_nano_usd), f"{group.share:.0%}") for group in report.groups
     ]
-    verdict = "agree to the nano-dollar" if story["agrees"] else "DO NOT AGREE: this is a defect, please report it"
     return "\n".join(
         [
-            f"A coding agent worked for a while: {story['exchanges']} exchanges on a simulated API,",
-            f"at the list prices of {day_at(START_MS)} that come with Scrimp{_not_used()}.",
+            f"A coding agent and three other clients worked for a while: {story['exchanges']} exchanges on a simulated",
+            f"API, at the list prices of {day_at(START_MS)} that come with Scrimp{_not_used()}.",
             "",
-            f"  bare, the API's invoice       {dollars(story['bare_nano_usd'])}",
-            f"  through Scrimp, its invoice   {dollars(story['observed_invoice_nano_usd'])}",
-            f"  Scrimp's own ledger           {dollars(story['ledger_nano_usd'])}   ({verdict})",
+            _bills(story),
             "",
-            "Where the money went:",
+            "Where the money went, observed:",
             tabulate(classes, ("tokens", "count", "cost"), colalign=("left", "right", "right"), disable_numparse=True),
             "",
             tabulate(agents, ("agent", "exchanges", "cost", "share"), colalign=("left", *["right"] * 3)),
             "",
-            f"Without any caching the same requests would have cost {dollars(story['uncached_nano_usd'])}.",
-            f"Saved by observe: {dollars(story['saved_nano_usd']['observe'])}. It changes nothing yet.",
+            *_saved(story),
         ]
     )
+
+
+def _bills(story: dict[str, Any]) -> str:
+    from tabulate import tabulate
+
+    from scrimp.money import dollars
+
+    ways = ("bare", "observe", "safe")
+    rows = [(scene["name"], *(dollars(scene[way]) for way in ways), _share(scene)) for scene in story["scenes"]]
+    whole = {
+        "bare": story["bare_nano_usd"],
+        "observe": story["observed_invoice_nano_usd"],
+        "safe": story["safe_invoice_nano_usd"],
+    }
+    rows += [
+        ("the API's invoice", *map(dollars, whole.values()), _share(whole)),
+        ("Scrimp's own ledger", "", dollars(story["ledger_nano_usd"]), dollars(story["safe_ledger_nano_usd"]), ""),
+    ]
+    verdict = "agree to the nano-dollar" if story["agrees"] else "DO NOT AGREE: this is a defect, please report it"
+    table = tabulate(rows, ("", *ways, "saved"), colalign=("left", *["right"] * 4), disable_numparse=True)
+    return f"{table}\nInvoice and ledger {verdict}."
+
+
+def _share(amounts: dict[str, Any]) -> str:
+    return f"{1 - amounts['safe'] / amounts['bare']:.0%}" if amounts["bare"] else ""
+
+
+def _saved(story: dict[str, Any]) -> list[str]:
+    from scrimp.money import dollars
+
+    saved, bare = story["saved_nano_usd"], story["bare_nano_usd"]
+    safe = f"Saved by safe: {dollars(saved['safe'])} of {dollars(bare)}, {story['pings']} pings included."
+    if saved["safe"] < 0:
+        safe = f"Safe was dearer by {dollars(-saved['safe'])}: that must not be, please report it."
+    return [
+        f"Without any caching the same requests would have cost {dollars(story['uncached_nano_usd'])}.",
+        f"Saved by observe: {dollars(saved['observe'])}. It changes nothing.",
+        safe,
+    ]

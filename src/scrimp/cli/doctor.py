@@ -6,13 +6,14 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 import click
 
-from scrimp.errors import ScrimpError, UsageError
+from scrimp.cli.switches import Seen, seen
+from scrimp.errors import ConfigError, ScrimpError, UsageError
 
 if TYPE_CHECKING:
     from scrimp.config import Settings
@@ -46,7 +47,14 @@ class Finding:
     help="What --gateway asks of its clients; - reads it from standard input. The process list shows a key that is "
     "written here, so prefer - or $SCRIMP_DOCTOR_KEY.",
 )
-@click.option("--model", metavar="MODEL", help="A model that --gateway serves.")
+@click.option("--model", metavar="MODEL", help="A model that --gateway serves, or that --probe-upgrade asks.")
+@click.option(
+    "--probe-upgrade",
+    is_flag=True,
+    help="Ask the API, with your key and for some cents, whether a ping with a mark of an hour makes an hour of a "
+    "cache of five minutes. Exits 0 for yes, 1 for no, 2 if nothing was shown.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before --probe-upgrade spends money.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     upstream: str | None,
@@ -56,9 +64,11 @@ def command(
     key: str | None,
     model: str | None,
     *,
+    probe_upgrade: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
-    """Look over this set-up: settings, ledger, prices, upstream, gateway and client.
+    """Look over this set-up: settings, ledger, prices, upstream, gateway, and the switches of Claude Code.
 
     Exits 1 if something is wrong; advice alone is no fault.
     """
@@ -66,15 +76,67 @@ def command(
         from scrimp.cli.conformance import examine_gateway
 
         sys.exit(not examine_gateway(gateway, upstream_port, _key(key, os.environ), model, as_json=as_json))
+    if probe_upgrade:
+        sys.exit(_probed({"upstream": upstream}, _key(key, os.environ), model, agreed=yes, as_json=as_json))
     findings = list(examine({"upstream": upstream, "db": db}, os.environ))
+    switches = list(seen(os.environ, has_claude=_has_claude(os.environ)))
     if as_json:
-        click.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}))
+        told = {"findings": [asdict(finding) for finding in findings], "switches": [_switch(each) for each in switches]}
+        click.echo(json.dumps(told))
     else:
-        for finding in findings:
-            click.echo(f"{_SIGNS[finding.verdict]}  {finding.check}: {finding.found}")
-            if finding.mend:
-                click.echo(f"          {finding.mend}")
+        click.echo("\n".join((*_lines(findings), *_switch_lines(switches))))
     sys.exit(any(finding.verdict == "wrong" for finding in findings))
+
+
+def _probed(flags: Mapping[str, str | None], key: str | None, model: str | None, *, agreed: bool, as_json: bool) -> int:
+    """Probe the API itself; whatever keeps it from an answer is a 2, since 1 means no."""
+    from scrimp.cli.main import tell
+    from scrimp.cli.probe_upgrade import EXIT_CODES, credentials, probe
+    from scrimp.config import load_settings
+
+    if model is None:
+        raise UsageError("There is no model to probe.", "Name one, as in `--model claude-opus-5-5`.")
+    try:
+        settings = load_settings(flags, os.environ)
+        return probe(settings, model, credentials(key, os.environ), agreed=agreed, as_json=as_json)
+    except ScrimpError as error:
+        tell(f"scrimp: {error}")
+        return EXIT_CODES["inconclusive"]
+
+
+def _lines(findings: Iterable[Finding]) -> Iterator[str]:
+    for finding in findings:
+        yield f"{_SIGNS[finding.verdict]}  {finding.check}: {finding.found}"
+        if finding.mend:
+            yield f"          {finding.mend}"
+
+
+def _has_claude(environ: Mapping[str, str]) -> bool:
+    return shutil.which("claude", path=environ.get("PATH")) is not None
+
+
+def _switch_lines(switches: Iterable[Seen]) -> Iterator[str]:
+    """Yield each switch of Claude Code: whether it is set, what it does and saves, and the line that sets it."""
+    yield "\nSwitches of Claude Code, where it runs (`scrimp run` sets those marked *, unless you did):"
+    for switch, state, value in switches:
+        is_ours = "*" if switch.is_safe else ""
+        yield f"{state:<8} {switch.name}{'' if value is None else f'={value}'}{is_ours}: {switch.why}"
+        yield f"          saves: {switch.saves}"
+        if state == "advised" or (state == "not set" and not switch.harm):
+            yield f"          {switch.line}"
+
+
+def _switch(found: Seen) -> dict[str, str | bool | None]:
+    switch = found.switch
+    return {
+        "name": switch.name,
+        "state": found.state,
+        "value": found.value,
+        "why": switch.why,
+        "saves": switch.saves,
+        "line": switch.line,
+        "set_by_run": switch.is_safe,
+    }
 
 
 def _key(flag: str | None, environ: Mapping[str, str]) -> str | None:
@@ -107,7 +169,6 @@ def examine(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Iter
         _prices,
         _upstream,
         _gateway,
-        _client,
     )
     for check in checks:
         yield check(settings, environ)
@@ -186,6 +247,8 @@ def _gateway(settings: Settings, environ: Mapping[str, str]) -> Finding:
         return Finding("gateway", "advice", "clients of this shell bypass Scrimp", lead_there)
     try:
         answer = ask(base, "GET", HEALTH_PATH, trust_env=settings.trust_env)
+    except ConfigError as error:
+        return Finding("gateway", "wrong", f"ANTHROPIC_BASE_URL: {error.message}", f"{error.hint} Or: {lead_there}")
     except ScrimpError as error:
         return Finding("gateway", "wrong", f"ANTHROPIC_BASE_URL: {error.message}", _start_at(base) or lead_there)
     if answer == (200, DEGRADED):
@@ -214,13 +277,3 @@ def _start_at(base: str) -> str | None:
     if url.scheme != "http" or host not in {"127.0.0.1", "::1", "localhost"} or not port:
         return None
     return f"scrimp up --port {port}" + ("" if host == "127.0.0.1" else f" --host {host}")
-
-
-def _client(_settings: Settings, environ: Mapping[str, str]) -> Finding:
-    """Claude Code tells a gateway what each request is for if it is asked to (its gateway documentation)."""
-    if shutil.which("claude", path=environ.get("PATH")) is None:
-        return Finding("client", "ok", "no Claude Code on the PATH; any client of the Claude API will do")
-    if environ.get("CLAUDE_CODE_GATEWAY_HINT_HEADERS") != "1":
-        mend = "export CLAUDE_CODE_GATEWAY_HINT_HEADERS=1   # names subagents and compactions in the report"
-        return Finding("client", "advice", "Claude Code does not say what its requests are for", mend)
-    return Finding("client", "ok", "Claude Code says what its requests are for")

@@ -42,6 +42,7 @@ class Names(click.ParamType[tuple[str, ...]]):
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(), metavar="[PATH]...")
+@click.option("--db", help="Read this ledger instead: a file, or sqlite:///PATH.")
 @click.option("--policy", "policies", type=Names(), default=POLICIES, help="Only these policies, commas between.")
 @click.option("--as-model", "model", help="Price everything as this model, at its latest prices.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Accounts replayed at once.")
@@ -50,21 +51,27 @@ class Names(click.ParamType[tuple[str, ...]]):
     "--html", "html", type=click.Path(dir_okay=False), help="Write a page with a chart; .svg: the chart alone."
 )
 def command(
-    paths: tuple[str, ...], policies: tuple[str, ...], model: str | None, jobs: int, *, as_json: bool, html: str | None
+    paths: tuple[str, ...],
+    db: str | None,
+    policies: tuple[str, ...],
+    model: str | None,
+    jobs: int,
+    *,
+    as_json: bool,
+    html: str | None,
 ) -> None:
     """Replay recorded sessions under each caching policy.
 
     PATH is a file or folder of Claude Code sessions (.jsonl, .jsonl.gz), an export of scrimp, OpenTelemetry GenAI spans
-    or a Mooncake trace. Without PATH, your own ~/.claude/projects is read. Costs are list prices.
+    or a Mooncake trace. Without PATH and --db, your own ~/.claude/projects is read. Costs are list prices.
     """
-    from scrimp.cli.report import own_sessions, progress
-    from scrimp.replay.gather import gather
-    from scrimp.replay.traces.workers import processors
+    from scrimp.cli.report import to_replay
     from scrimp.upstream.pricefeed import describe_book, load_current_book
 
     book = load_current_book()
     _check_model(book, model)
-    material = gather(paths or own_sessions(), processors(), progress)
+    material = to_replay(paths, db)
+    _check_any(material)
     comparison = _replay(material, policies, book, model, jobs)
     fidelity = _fidelity(material, book)
     if html is not None:
@@ -88,6 +95,13 @@ def _check_model(book: PriceBook, model: str | None) -> None:
 
     if model is not None and book.find(model) is None:
         raise UsageError(f"There is no price for {model}.", "See `scrimp prices list` for the models that have one.")
+
+
+def _check_any(material: Material) -> None:
+    from scrimp.errors import TraceFormatError
+
+    if not any(material.accounts.values()):
+        raise TraceFormatError("Nothing in there says what a request used.", "Give recorded sessions.")
 
 
 def _replay(material: Material, policies: Sequence[str], book: PriceBook, model: str | None, jobs: int) -> Comparison:

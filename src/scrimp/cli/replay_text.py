@@ -76,6 +76,9 @@ def _notes(comparison: Comparison, material: Material, fidelity: Fidelity | None
             f"{safe.sessions.by_a_tenth:.0%} by more than a tenth, the worst {safe.sessions.worst:.2f} times as dear: "
             "mostly those that nobody came back to."
         )
+    pings = sum(len(step.pings) for steps in material.accounts.values() for step in steps)
+    if pings:
+        yield f"Note: as-recorded alone counts {count(pings, 'ping')} that Scrimp sent; each policy decides on its own."
     if comparison.unpriced:
         yield f"Note: {count(comparison.unpriced, 'request')} of models without a known price are left out."
     if fidelity is not None and fidelity.total_ratio is not None:

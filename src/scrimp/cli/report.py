@@ -15,7 +15,9 @@ from scrimp.money import in_usd
 
 if TYPE_CHECKING:
     from scrimp.cli.report_text import Look
+    from scrimp.replay.gather import Material
     from scrimp.replay.report import By, Group, Report
+    from scrimp.replay.savings import Savings
     from scrimp.replay.traces.discover import Recording
     from scrimp.store.ledger import SqlLedger
 
@@ -82,10 +84,7 @@ def command(
     PATH is a file or folder of Claude Code sessions (.jsonl, .jsonl.gz), an export of scrimp, or OpenTelemetry GenAI
     spans. Without PATH and --db, your own ~/.claude/projects is read. Costs are list prices.
     """
-    from scrimp.errors import UsageError
-
-    if db is not None and paths:
-        raise UsageError("Recorded files and a ledger cannot be read together.", "Give either PATH or --db.")
+    check_source(paths, db)
     check_span(since, until)
     if db is not None:
         recording, report = _of_ledger(db, by, since, until)
@@ -100,6 +99,14 @@ def command(
 
         nothing = _nothing(db, is_cut=since is not None or until is not None)
         click.echo(as_text(report, recording, _look(by, top or ROWS, nothing)))
+
+
+def check_source(paths: Sequence[str], db: str | None) -> None:
+    """Refuse to read recorded files and a ledger together."""
+    from scrimp.errors import UsageError
+
+    if db is not None and paths:
+        raise UsageError("Recorded files and a ledger cannot be read together.", "Give either PATH or --db.")
 
 
 def check_span(since_ms: int | None, until_ms: int | None) -> None:
@@ -179,6 +186,23 @@ def _of_files(paths: Sequence[str], by: By, since_ms: int | None, until_ms: int 
     return recording, fold(recording.exchanges, rates, by)
 
 
+def to_replay(paths: Sequence[str], db: str | None) -> Material:
+    """Return what a command replays: a ledger, what lies under some paths, or else the user's own sessions."""
+    check_source(paths, db)
+    if db is None:
+        from scrimp.replay.gather import gather
+        from scrimp.replay.traces.workers import processors
+
+        return gather(paths or own_sessions(), processors(), progress)
+
+    from scrimp.replay.branching import steps_of
+    from scrimp.replay.gather import Material
+
+    with ledger_to_read(db) as ledger:
+        exchanges = list(ledger.exchanges())
+    return Material(steps_of(exchanges, {}), exchanges, {}, [], 1)
+
+
 def own_sessions() -> list[str]:
     """Return the folders of the user's own sessions that are there."""
     from pathlib import Path
@@ -236,6 +260,20 @@ def _group_object(group: Group) -> dict[str, Any]:
     }
 
 
+def _savings(savings: Savings) -> dict[str, Any]:
+    return {
+        "basis": "what the ledger states for each exchange that it would have cost alone; nothing for our own",
+        "alone_usd": in_usd(savings.alone_nano_usd),
+        "cost_usd": in_usd(savings.cost_nano_usd),
+        "saved_usd": in_usd(savings.saved_nano_usd),
+        "saved_is_upper_bound": savings.is_upper_bound,
+        "own": {
+            origin: {"exchanges": own.exchanges, "cost_usd": in_usd(own.cost_nano_usd)}
+            for origin, own in savings.own.items()
+        },
+    }
+
+
 def as_object(report: Report, recording: Recording, top: int | None = None) -> dict[str, Any]:
     """Return what `--json` prints; the first six keys and the groups' first five are a promise (docs/reference)."""
     from scrimp.upstream.pricefeed import describe_book
@@ -264,6 +302,7 @@ def as_object(report: Report, recording: Recording, top: int | None = None) -> d
             "uncached_usd": in_usd(report.uncached_nano_usd),
             "automatic_caching_usd": in_usd(report.automatic_nano_usd),
         },
+        "savings": _savings(report.savings),
         "unmetered_exchanges": report.unmetered_exchanges,
         "unpriced_models": report.unpriced_models,
         "first_at_ms": report.first_at_ms,

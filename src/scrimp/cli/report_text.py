@@ -13,6 +13,7 @@ from scrimp.money import dollars
 
 if TYPE_CHECKING:
     from scrimp.replay.report import Dearest, Group, Report
+    from scrimp.replay.savings import Savings
     from scrimp.replay.traces.discover import Recording
 
 #: Problems told to a person; `--json` has them all.
@@ -92,6 +93,7 @@ def as_text(report: Report, recording: Recording, look: Look) -> str:
         "\n".join(_headline(report, look)),
         _table(report, look),
         "\n".join(_counterfactuals(report)),
+        "\n".join(_savings(report.savings)),
         notes,
         "With a subscription you do not pay by the token: read these sums as the list-price equivalent.",
     )
@@ -187,6 +189,19 @@ def _counterfactuals(report: Report) -> Iterator[str]:
         ("with one-line automatic caching", report.automatic_nano_usd),
     ):
         yield f"  {words}: {bound}{dollars(cost)}, {cost / billed:.2f} times as much."
+
+
+def _savings(savings: Savings) -> Iterator[str]:
+    """Say what was saved and what we spent ourselves, where there is any of it."""
+    saved, alone = savings.saved_nano_usd, savings.alone_nano_usd
+    if saved is None or not (saved or savings.own):
+        return
+    most, least = ("at most ", "at least ") if savings.is_upper_bound else ("", "")
+    what = f"saved {most}{dollars(saved)}" if saved >= 0 else f"cost {least}{dollars(-saved)} more"
+    yield f"Beside the same requests left alone, {dollars(alone)}, Scrimp {what}."
+    own = [f"{dollars(own.cost_nano_usd)} for {count(own.exchanges, name)}" for name, own in savings.own.items()]
+    if own:
+        yield f"Counted in is what it spent itself: {', '.join(own)}."
 
 
 def _warnings(report: Report, recording: Recording, signs: Signs) -> Iterator[str]:

@@ -28,6 +28,8 @@ from scrimp.engine.faults import own_up
 
 #: Bytes of requests that are kept to compare later ones with; the least recently used sessions go first.
 KEPT_BYTES_MAX = 32 * 1024 * 1024
+#: What keeping a request takes besides its text, and what each of its blocks takes, in bytes.
+_REQUEST_BYTES, _BLOCK_BYTES = 3_000, 400
 #: Requests kept per agent of a session: one for each conversation that it holds at a time.
 KEPT_PER_AGENT = 4
 
@@ -150,7 +152,7 @@ class Breaks:
     def _keep(self, exchange: Exchange, last: Last | None) -> None:
         if last is None:
             return
-        size = sum(block.size for block in last.request.blocks)
+        size = _size_bytes(last.request)
         if size > self._limit:
             return
         agent = _agent_of(exchange)
@@ -182,6 +184,13 @@ class Breaks:
         elif mine is not None:
             kept.remove(mine)
             self.size_bytes -= mine.size
+            if not kept:
+                del self._agents[_agent_of(exchange)]
+
+
+def _size_bytes(request: Request) -> int:
+    settings = sum(len(value) for _, value in request.settings)
+    return _REQUEST_BYTES + settings + sum(_BLOCK_BYTES + block.size for block in request.blocks)
 
 
 def _agent_of(exchange: Exchange) -> _Agent:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from scrimp.core.belief.prefix import Prompt
+from scrimp.core.wire.blocks import Ttl
 from scrimp.core.wire.ceiling import Bands, Reach, dearest_bands, reach_of, sent_upper_nano_usd, upper_nano_usd
 from scrimp.core.wire.prices import MILLISECONDS_PER_DAY, PriceBook
 from scrimp.core.wire.request import Request
@@ -21,9 +25,12 @@ class Ceilings:
         self._book = book
         self._bands: dict[_Key, Bands] = {}
 
-    def when_sent(self, request: Request | None, at_ms: int) -> int | None:
-        """Return the most, in nano-USD, that a request can cost before anything of its answer is known."""
-        reach = None if request is None else reach_of(request)
+    def when_sent(self, request: Request | None, at_ms: int, marked: Ttl | None = None) -> int | None:
+        """Return the most, in nano-USD, that a request can cost before anything of its answer is known.
+
+        `marked` is the longest lifetime that we ask for in its body beside its client.
+        """
+        reach = None if request is None else _reach_of(request, marked)
         if reach is None:
             return None
         return sent_upper_nano_usd(reach, self._bands_of(reach, at_ms), self._book.web_search_pico_usd)
@@ -49,3 +56,16 @@ class Ceilings:
                 self._bands.clear()
             bands = self._bands[key] = dearest_bands(self._book, reach, at_ms)
         return bands
+
+
+def longest_ttl(prompt: Prompt) -> Ttl | None:
+    """Return the longest lifetime that a prompt as it is sent asks for, None where it marks nothing."""
+    ttls = {mark.ttl for mark in prompt.marks}
+    return "1h" if "1h" in ttls else "5m" if ttls else None
+
+
+def _reach_of(request: Request, marked: Ttl | None) -> Reach | None:
+    reach = reach_of(request)
+    if reach is None or marked is None or reach.ttl == "1h":
+        return reach
+    return msgspec.structs.replace(reach, ttl=marked)

@@ -18,8 +18,9 @@ _BETA = "oauth-"
 
 def is_subscription(headers: Mapping[str, str]) -> bool:
     """Whether the credential of a request (lower-case header names) belongs to a subscription."""
-    bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
-    return bearer.startswith(_TOKEN) or _BETA in headers.get("anthropic-beta", "")
+    bearer = headers.get("authorization", "").strip().rpartition(" ")[2]
+    credentials = (bearer, headers.get("x-api-key", "").strip())
+    return any(each.startswith(_TOKEN) for each in credentials) or _BETA in headers.get("anthropic-beta", "")
 
 
 def mode_of(headers: Mapping[str, str], setting: Mode) -> Mode:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from scrimp.clock import Clock
+from scrimp.core.belief.account import Account
+from scrimp.core.levers.hold import Settings
 from scrimp.core.plan.planning import Policy
 from scrimp.core.wire.prices import PriceBook
 
@@ -20,7 +22,9 @@ def new_exchange_id(now_ms: int) -> str:
 class Outside:
     """Prices, time, ids and the owner's policy.
 
-    `chained` says that what is sent goes to a gateway of ours: what may be done to it is for that one to say.
+    `chained` says that what is sent goes to a gateway of ours: what may be done to it is for that one to say. `source`
+    is the face's own name, which its exchanges carry. `holding` says how caches are held by pings, None that they are
+    not; only a face that keeps time can. `account` is what is known of people before any of them was seen.
     """
 
     prices: PriceBook
@@ -28,3 +32,6 @@ class Outside:
     policy: Policy = field(default_factory=Policy)
     new_id: Callable[[int], str] = new_exchange_id
     chained: bool = False
+    source: str = "gateway"
+    holding: Settings | None = None
+    account: Account = field(default_factory=Account)

@@ -1,4 +1,4 @@
-"""From requests and answers to exchanges: the core's `plan` and `settle`, and one belief per principal.
+"""From requests and answers to exchanges: the core's `plan` and `settle`, and one state per principal.
 
 Nothing here does I/O. Planning never fails a request: whatever goes wrong in it leaves the exchange unplanned.
 """
@@ -6,10 +6,9 @@ Nothing here does I/O. Planning never fails a request: whatever goes wrong in it
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Generator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import msgspec
@@ -17,27 +16,30 @@ import msgspec
 from scrimp.core.belief.events import Event, FirstToken, RequestArrived, RequestFailed, UsageSeen
 from scrimp.core.belief.exchange import Exchange
 from scrimp.core.belief.identity import Identity, identify, principal_of
-from scrimp.core.belief.session import Belief, Trails, session_of, step, tails_of, trails
+from scrimp.core.belief.session import Belief, Trails, session_of, tails_of, thread_of
 from scrimp.core.levers.fanout import Wait
 from scrimp.core.plan.planning import Plan, Policy, plan, settle, waiting
+from scrimp.core.plan.threads import Command, State
 from scrimp.core.wire.labels import clip
 from scrimp.core.wire.request import Request, RequestUnreadable, parsing
 from scrimp.core.wire.response import Answer
 from scrimp.core.wire.splice import SpliceError, splice
 from scrimp.core.wire.turns import at_once
 from scrimp.engine.breaks import Arrived, Breaks
-from scrimp.engine.ceilings import Ceilings
+from scrimp.engine.ceilings import Ceilings, longest_ttl
+from scrimp.engine.chains import Chains
 from scrimp.engine.faults import own_up
 from scrimp.engine.modes import mode_of
 from scrimp.engine.outside import Outside
+from scrimp.engine.pauses import Held, Pauses
+from scrimp.engine.pitfalls import Pitfalls
 from scrimp.engine.readings import Readings
+from scrimp.engine.states import States
 from scrimp.engine.tasktypes import TaskTypes
 from scrimp.engine.weights import Weights
 
 _log = logging.getLogger("scrimp.engine")
 
-#: Principals whose beliefs are kept in memory; the least recently used are forgotten, which only costs predictions.
-PRINCIPALS_MAX = 256
 #: A longer body is weighed in turns before it is planned, in bytes.
 WEIGHED_AHEAD_BYTES = 256 * 1024
 #: Models that are warned about, each once.
@@ -48,7 +50,9 @@ UNPRICED_MAX = 100
 class Opened:
     """An exchange under way: its open row, and its plan where the request could be read.
 
-    `body` is what is to be sent instead of what came, None where it goes as it came.
+    `body` is what is to be sent instead of what came, None where it goes as it came. `thread` is the line of requests
+    that it goes on, "" where nothing is decided about it, and `commands` say what becomes of what is held of others;
+    `held` is set by closing, where its cache is to be held.
     """
 
     exchange: Exchange
@@ -59,6 +63,9 @@ class Opened:
     body: bytes | None = None
     is_named: bool = False
     task_type: str | None = None
+    thread: str = ""
+    commands: list[Command] = field(default_factory=list)
+    held: Held | None = None
 
 
 class Recorder:
@@ -66,13 +73,16 @@ class Recorder:
 
     def __init__(self, outside: Outside) -> None:
         self._outside = outside
-        self._beliefs: OrderedDict[str, Belief] = OrderedDict()
+        self._states = States(outside.account)
         self._task_types = TaskTypes()
         self._weights = Weights()
+        self._chains = Chains()
         self._readings = Readings()
         self._ceilings = Ceilings(outside.prices)
         self._breaks = Breaks(outside.prices)
+        self._pitfalls = Pitfalls()
         self._unpriced: set[str] = set()
+        self.pauses = Pauses(outside, self._states, self._ceilings)
 
     def reading(self, body: bytes | None) -> Generator[None, None, Request | None]:
         """Read a body in turns, so that others are served between them; what cannot be read gives None."""
@@ -85,15 +95,18 @@ class Recorder:
                 yield from self._weights.weighing(request.model, request.blocks)
         return request
 
-    def arrive(self, headers: Mapping[str, str], body: bytes | Request | None, raw: bytes = b"") -> Opened:
+    def arrive(
+        self, headers: Mapping[str, str], body: bytes | Request | None, raw: bytes = b"", waited: Wait | None = None
+    ) -> Opened:
         """Open an exchange for a request, or for its body; None where it is too large or unreadable.
 
-        `raw` is the body of a request that was read already: without it nothing is changed.
+        `raw` is the body of a request that was read already: without it nothing is changed. `waited` is what `waits`
+        said of it, where it was held back.
         """
         now_ms = self._outside.clock.now_ms()
         request = body if isinstance(body, Request | None) else at_once(self.reading(body))
         who = identify(headers, request.user_id if request else None)
-        exchange = _exchange(self._outside.new_id(now_ms), now_ms, who, request)
+        exchange = _exchange(self._outside.new_id(now_ms), now_ms, who, request, self._outside.source)
         exchange = msgspec.structs.replace(exchange, cost_upper_nano_usd=self._ceilings.when_sent(request, now_ms))
         if request is None:
             return Opened(msgspec.structs.replace(exchange, planned=False))
@@ -101,7 +114,7 @@ class Recorder:
             # The rest of its prompt is on the server, so there is nothing to predict from (API docs, message threads).
             return Opened(exchange, request)
         try:
-            return self._planned(exchange, request, now_ms, self._policy(headers, raw), raw)
+            return self._planned(exchange, request, now_ms, self._policy(headers, raw), raw, waited)
         except Exception as error:  # noqa: BLE001 - a fault of ours must never become the client's
             own_up("planning failed; the request is forwarded as it came", error)
             return Opened(msgspec.structs.replace(exchange, planned=False), request)
@@ -115,25 +128,35 @@ class Recorder:
 
     def waits(self, headers: Mapping[str, str], request: Request | None, raw: bytes) -> Wait | None:
         """Say which exchange's first token a request should wait for, because it can then read what that one writes."""
-        if request is None or request.is_thread or self._policy(headers, raw).mode == "observe":
+        policy = self._policy(headers, raw)
+        if request is None or request.is_thread or policy.mode == "observe":
             return None
-        belief, now_ms = self._belief(principal_of(headers)), self._outside.clock.now_ms()
+        state, now_ms = self._states.of(principal_of(headers)), self._outside.clock.now_ms()
+        belief = state.belief
         if not belief.flights:
             return None
         try:
-            return waiting(request, belief, self._outside.prices, now_ms, self._weights.count)
+            found, count, chains = self._chains.trails(request), self._weights.count, self._chains.chain
+            return waiting(
+                request, belief, policy, self._outside.prices, now_ms, count, found, state.account, chains=chains
+            )
         except Exception as error:  # noqa: BLE001 - waiting is a saving, and no request may fail for one
             own_up("a request goes at once, whatever it could have waited for", error)
             return None
 
-    def _planned(self, exchange: Exchange, request: Request, now_ms: int, policy: Policy, raw: bytes) -> Opened:
+    def _planned(
+        self, exchange: Exchange, request: Request, now_ms: int, policy: Policy, raw: bytes, waited: Wait | None
+    ) -> Opened:
         outside, principal = self._outside, exchange.principal or ""
-        belief = self._belief(principal)
-        found = trails(request)
-        planned, body = plan(request, belief, policy, outside.prices, now_ms, self._weights.count, found), None
+        state = self._states.of(principal)
+        belief, found, count = state.belief, self._chains.trails(request), self._weights.count
+        chains, body = self._chains.chain, None
+        planned = plan(request, belief, policy, outside.prices, now_ms, count, found, state.account, chains, waited)
         if planned.edits:
             planned, body = self._spliced(planned, request, belief, now_ms, raw, found)
+        self._pitfalls.tell(principal, planned, policy)
         session_id = session_of(belief, request, exchange.session_id, exchange.exchange_id, found)
+        thread = self._thread(state, planned, found, exchange.exchange_id)
         arrived = RequestArrived(
             exchange.exchange_id,
             session_id,
@@ -143,13 +166,24 @@ class Recorder:
             tails_of(request, found),
             planned.kinds,
             planned.shadows,
-            look=planned.look,
+            thread,
+            planned.look,
         )
-        self._fold(principal, arrived)
-        exchange = msgspec.structs.replace(exchange, session_id=session_id)
+        self._states.fold(principal, arrived)
+        upper = exchange.cost_upper_nano_usd
+        if body is not None:
+            upper = self._ceilings.when_sent(request, now_ms, longest_ttl(planned.prompt))
+        exchange = msgspec.structs.replace(exchange, session_id=session_id, cost_upper_nano_usd=upper)
         before = belief.caches.get(planned.prompt.cache, {})
         seen = self._breaks.arrive(exchange, planned.moved or request, planned, before, now_ms)
-        return Opened(exchange, request, planned, arrived=seen, body=body)
+        commands: list[Command] = []
+        if thread:
+            thread, commands = self.pauses.arrived(exchange, thread, request, planned, now_ms)
+        return Opened(exchange, request, planned, arrived=seen, body=body, thread=thread, commands=commands)
+
+    def _thread(self, state: State, planned: Plan, found: Trails, fresh: str) -> str:
+        """Name the line of requests that a request goes on, where anything is decided about it or was."""
+        return thread_of(state.belief, found, fresh) if state.threads or planned.mode != "observe" else ""
 
     def _spliced(
         self, planned: Plan, request: Request, belief: Belief, now_ms: int, raw: bytes, found: Trails
@@ -159,27 +193,15 @@ class Recorder:
             return planned, splice(raw, planned.edits)
         except SpliceError as error:
             own_up("a request could not be edited and goes as it came", error)
-            return plan(request, belief, Policy(), self._outside.prices, now_ms, self._weights.count, found), None
-
-    def _belief(self, principal: str) -> Belief:
-        belief = self._beliefs.setdefault(principal, Belief())
-        self._beliefs.move_to_end(principal)
-        if len(self._beliefs) > PRINCIPALS_MAX:
-            self._beliefs.popitem(last=False)
-        return belief
-
-    def _fold(self, principal: str | None, event: Event) -> None:
-        principal = principal or ""
-        try:
-            self._beliefs[principal] = step(self._belief(principal), event)
-        except Exception as error:  # noqa: BLE001 - losing a belief costs predictions, losing an answer costs the client
-            self._beliefs[principal] = Belief()
-            own_up("what was believed of a principal is lost", error)
+            left = plan(request, belief, Policy(), self._outside.prices, now_ms, self._weights.count, found)
+            return left, None
 
     def first_token(self, opened: Opened) -> None:
         """Note that the answer began: what the request wrote to the cache can be read from now on."""
         opened.first_token_at_ms = self._outside.clock.now_ms()
-        self._fold(opened.exchange.principal, FirstToken(opened.exchange.exchange_id, opened.first_token_at_ms))
+        self._states.fold(
+            opened.exchange.principal or "", FirstToken(opened.exchange.exchange_id, opened.first_token_at_ms)
+        )
 
     def close(
         self,
@@ -198,10 +220,10 @@ class Recorder:
         event: Event = RequestFailed(exchange.exchange_id, now_ms)
         if metered is not None:
             event = UsageSeen(exchange.exchange_id, metered.usage, now_ms)
-        self._fold(exchange.principal, event)
+        self._states.fold(exchange.principal or "", event)
         if settled is not None and settled.cost_nano_usd is None:
             self._warn_unpriced(answer.served_model or exchange.requested_model or "an unnamed model")
-        return msgspec.structs.replace(
+        closed = msgspec.structs.replace(
             exchange,
             closed_at_ms=now_ms,
             task_type=opened.task_type,
@@ -224,6 +246,9 @@ class Recorder:
             baseline_cost_nano_usd=settled.baseline_cost_nano_usd if settled else None,
             **self._breaks.close(exchange, opened.arrived, answer.cache_miss, metered),
         )
+        if opened.thread:
+            opened.held = self.pauses.ended(opened, answer, metered, closed)
+        return closed
 
     def _warn_unpriced(self, model: str) -> None:
         """Say once for each model that its cost is unknown; it is recorded as such, never as zero."""
@@ -250,11 +275,11 @@ def _broken_off(answer: Answer, status: int | None) -> str | None:
     return None if status != HTTPStatus.OK or is_whole else "upstream_incomplete"
 
 
-def _exchange(exchange_id: str, now_ms: int, who: Identity, request: Request | None) -> Exchange:
+def _exchange(exchange_id: str, now_ms: int, who: Identity, request: Request | None, source: str) -> Exchange:
     return Exchange(
         exchange_id=exchange_id,
         opened_at_ms=now_ms,
-        source="gateway",
+        source=source,
         requested_model=clip(request.model) if request else None,
         usage_complete=False,
         **msgspec.structs.asdict(who),

@@ -10,6 +10,8 @@ import msgspec
 from scrimp.engine.faults import own_up
 from scrimp.engine.recorder import Recorder
 from scrimp.gateway.asgi import App, Receive, Scope, Send, reply
+from scrimp.gateway.books import Books
+from scrimp.gateway.keeper import Keeper
 from scrimp.gateway.messages import MessagesEndpoint
 from scrimp.gateway.metrics import CONTENT_TYPE, Metrics
 from scrimp.gateway.passthrough import pass_through
@@ -48,6 +50,8 @@ def create_app(
     `metrics` counts what passes through, from zero and for this process alone unless given.
     """
     metrics = metrics or Metrics()
+    recorder, books = Recorder(services), Books(services, metrics)
+    keeper = Keeper(services, recorder, books)
 
     async def show_health(_scope: Scope, _receive: Receive, send: Send) -> None:
         await reply(send, 200, "application/json", HEALTHY if services.ledger.trouble is None else DEGRADED)
@@ -57,7 +61,7 @@ def create_app(
         await reply(send, 200, CONTENT_TYPE, page)
 
     routes: dict[tuple[str, str], App] = {
-        ("POST", "/v1/messages"): MessagesEndpoint(services, Recorder(services), metrics),
+        ("POST", "/v1/messages"): MessagesEndpoint(services, recorder, books, keeper),
         ("GET", "/metrics"): show_metrics,
         ("GET", HEALTH_PATH): show_health,
         ("HEAD", HEALTH_PATH): show_health,
@@ -67,6 +71,7 @@ def create_app(
         await pass_through(scope, receive, send, services)
 
     async def stop() -> None:
+        await keeper.aclose()
         await _closed(metrics)
         await on_stop()
 

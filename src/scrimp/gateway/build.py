@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from scrimp.clock import SystemClock
 from scrimp.config import Settings
+from scrimp.core.belief.account import Account
 from scrimp.core.belief.exchange import Exchange
+from scrimp.core.levers.hold import Settings as Holding
 from scrimp.core.plan.planning import Policy
 from scrimp.errors import LedgerError
 from scrimp.gateway.app import create_app
@@ -29,9 +31,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger("scrimp.gateway")
 
 
-def build(settings: Settings, on_closed: Callable[[Exchange], None] = ignore, *, chained: bool = False) -> App:
+def build(
+    settings: Settings,
+    on_closed: Callable[[Exchange], None] = ignore,
+    *,
+    chained: bool = False,
+    account: Account | None = None,
+) -> App:
     """Return the app that serves these settings; see `parts_of`."""
-    return create_app(*parts_of(settings, on_closed, chained=chained))
+    return create_app(*parts_of(settings, on_closed, chained=chained, account=account))
 
 
 def _kind_of_upstream() -> type[AiohttpUpstream | DirectUpstream]:
@@ -44,12 +52,16 @@ def _kind_of_upstream() -> type[AiohttpUpstream | DirectUpstream]:
 
 
 def parts_of(
-    settings: Settings, on_closed: Callable[[Exchange], None] = ignore, *, chained: bool = False
+    settings: Settings,
+    on_closed: Callable[[Exchange], None] = ignore,
+    *,
+    chained: bool = False,
+    account: Account | None = None,
 ) -> tuple[Services, Callable[[], Awaitable[None]]]:
     """Return what the app stands on, and what to do when it stops; `on_closed` is told of each exchange as it ends.
 
     Exchanges go to the ledger that the settings name; with `chained` the upstream is a gateway of ours, which records
-    each of them itself, so they are only told of.
+    each of them itself, so they are only told of. `account` is what is known beforehand of who will use it.
 
     Raises `ConfigError` for an address or a price file that cannot be used, `LedgerError` for such a ledger.
     """
@@ -78,6 +90,8 @@ def parts_of(
         on_closed=on_closed,
         body_limit_bytes=settings.body_limit_bytes,
         chained=chained,
+        holding=Holding(upgrade_ping=settings.upgrade_ping) if settings.hold else None,
+        account=account or Account(),
         host_check=host_check(settings.host, settings.hosts),
         hops=Hops(None if is_the_api(settings.upstream) else partial(speaks_scrimp, upstream), next_is_ours=chained),
     )

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
+from functools import lru_cache
 
 HostCheck = Callable[[str], bool]
+
+#: Hosts whose check is remembered: clients say one and the same.
+REMEMBERED_COUNT = 64
 
 
 def any_host(_host: str) -> bool:
@@ -45,6 +49,7 @@ def host_check(listening: str, allowed: str) -> HostCheck:
         return any_host
     names = {"localhost", "", *(name.strip().lower() for name in allowed.split(","))}
 
+    @lru_cache(REMEMBERED_COUNT)
     def check(host: str) -> bool:
         name = _name_of(host)
         return name in names or name.endswith(".localhost") or _is_address(name)

@@ -1,32 +1,34 @@
 """POST /v1/messages: wait where that pays, open the exchange, send it, relay the answer, close the exchange.
 
 The open row is committed before the request is sent, so a gateway that dies never leaves a request without a
-trace. The ledger failing does not fail the request: it is logged, and the exchange goes on unrecorded.
+trace. Where the pause that follows is to be held, the request is handed to the keeper.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Generator, Mapping
 from http import HTTPStatus
 from typing import TypeVar
 
 from scrimp.core.belief.exchange import Exchange
+from scrimp.core.levers.fanout import Wait
 from scrimp.core.wire.request import Request
 from scrimp.core.wire.response import ResponseMeter
 from scrimp.engine.recorder import Opened, Recorder
-from scrimp.errors import LedgerError, UpstreamUnavailable, UpstreamUnreachable
+from scrimp.errors import UpstreamUnavailable, UpstreamUnreachable
 from scrimp.gateway.asgi import ClientGone, Inbound, Receive, Scope, Send, text_headers
+from scrimp.gateway.books import Books
+from scrimp.gateway.keeper import Keeper
 from scrimp.gateway.landings import Landings
-from scrimp.gateway.metrics import Metrics
 from scrimp.gateway.relay import UpstreamCut, relay, send_upstream, unless_gone, upstream_request
 from scrimp.gateway.services import Services
 from scrimp.upstream.client import RawHeaders, UpstreamRequest
 
-_log = logging.getLogger("scrimp.gateway")
-
 T = TypeVar("T")
+
+#: Names the exchange in each answer that a gateway of ours passes on.
+_OUR_HEADER = b"scrimp-exchange"
 
 
 async def _read_body(inbound: Inbound, limit: int) -> tuple[bytes, AsyncIterator[bytes] | None]:
@@ -60,31 +62,32 @@ async def _in_turns(turns: Generator[None, None, T]) -> T:
 class MessagesEndpoint:
     """Records every exchange of POST /v1/messages; its bytes are changed where the mode allows it and it pays."""
 
-    def __init__(self, services: Services, recorder: Recorder, metrics: Metrics) -> None:
+    def __init__(self, services: Services, recorder: Recorder, books: Books, keeper: Keeper) -> None:
         self._services = services
         self._recorder = recorder
-        self._metrics = metrics
+        self._books = books
+        self._keeper = keeper
         self._landings = Landings()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        inbound = Inbound(receive)
+        inbound, headers, read = Inbound(receive), text_headers(scope["headers"]), None
+        waited: Wait | None = None
         try:
             body, rest = await _read_body(inbound, self._services.body_limit_bytes)
+            if rest is None:
+                read = await _in_turns(self._recorder.reading(body))
+                waited = await self._warmed(inbound, headers, read, body)
         except ClientGone:
             return
-        headers, read = text_headers(scope["headers"]), None
-        if rest is None:
-            read = await _in_turns(self._recorder.reading(body))
-            await self._warmed(headers, read, body)
-        opened = self._recorder.arrive(headers, read, body if rest is None else b"")
-        self._metrics.opened()
-        await self._open(opened)
+        opened = self._recorder.arrive(headers, read, body if rest is None else b"", waited)
+        self._books.begun()
+        self._keeper.goes_on(opened.exchange.principal or "", opened.thread, opened.commands)
         sent = (opened.body or body) if rest is None else _joined(body, rest)
         request = upstream_request(scope, sent, chained=self._services.chained, via=self._services.hops.via(scope))
         attempt = _Attempt(self._services, self._recorder, opened, self._landings)
         try:
-            await unless_gone(inbound, attempt.run(request, send))
+            await unless_gone(inbound, self._opened_and_sent(attempt, opened, request, send))
             await _in_turns(self._recorder.naming(opened))
         except (ClientGone, OSError):  # a server may raise the latter from `send` (ASGI specification, 2.4)
             attempt.broke_off("client_gone")
@@ -92,33 +95,36 @@ class MessagesEndpoint:
             attempt.broke_off("gateway_stopped")
             raise
         finally:
-            self._close(attempt)
+            self._books.close(attempt.closed())
             self._landings.landed(opened.exchange.exchange_id)
+        if opened.held is not None and attempt.met_another:
+            self._recorder.pauses.let_go(opened.held)
+        elif opened.held is not None:
+            self._keeper.keep(opened.held, request)
 
-    async def _warmed(self, headers: Mapping[str, str], read: Request | None, body: bytes) -> None:
-        """Hold a request back while another one is writing what it can then read, once and for a bounded time."""
+    async def _warmed(
+        self, inbound: Inbound, headers: Mapping[str, str], read: Request | None, body: bytes
+    ) -> Wait | None:
+        """Hold a request back while another one is writing what it can then read, once and for a bounded time.
+
+        Returns how it was held, None where it was not. Raises `ClientGone` if the client leaves meanwhile.
+        """
         wait = self._recorder.waits(headers, read, body)
         if wait is not None:
-            await self._landings.wait(wait.flight, (wait.until_ms - self._services.clock.now_ms()) / 1_000)
+            seconds = (wait.until_ms - self._services.clock.now_ms()) / 1_000
+            await unless_gone(inbound, self._landings.wait(wait.flight, seconds))
+        return wait
 
-    async def _open(self, opened: Opened) -> None:
-        try:
-            await self._services.ledger.open(opened.exchange)
-        except LedgerError as error:
-            _log.warning("%s The request goes on; its row follows once the ledger takes it.", error)
-
-    def _close(self, attempt: _Attempt) -> None:
-        exchange = attempt.closed()
-        try:
-            self._services.ledger.close(exchange)
-        except LedgerError as error:
-            _log.warning("%s The exchange %s stays open.", error, exchange.exchange_id)
-        self._metrics.closed(exchange)
-        self._services.on_closed(exchange)
+    async def _opened_and_sent(self, attempt: _Attempt, opened: Opened, request: UpstreamRequest, send: Send) -> None:
+        await self._books.open(opened.exchange)
+        await attempt.run(request, send)
 
 
 class _Attempt:
-    """One request sent upstream, and what is known of its answer so far."""
+    """One request sent upstream, and what is known of its answer so far.
+
+    `met_another` says that a gateway of ours answered: holding caches is for the last one before the API.
+    """
 
     def __init__(self, services: Services, recorder: Recorder, opened: Opened, landings: Landings) -> None:
         self._services = services
@@ -130,16 +136,21 @@ class _Attempt:
         self._request_id: str | None = None
         self._error_type: str | None = None
         self._delivered = False
-        self._was_sent = True
+        self._was_sent = False
+        self.met_another = False
 
     async def run(self, request: UpstreamRequest, send: Send) -> None:
         """Send the request and relay its answer."""
+        self._was_sent = True
         response = await send_upstream(self._services.upstream, request, send, self._unanswered)
         if response is None:
             return
         headers = text_headers(response.headers)
         self._status, self._request_id = response.status, headers.get("request-id")
-        self._meter = ResponseMeter(headers.get("content-type"), headers.get("content-encoding"))
+        self.met_another = _OUR_HEADER.decode() in headers
+        self._meter = ResponseMeter(
+            headers.get("content-type"), headers.get("content-encoding"), listens=bool(self._opened.thread)
+        )
         try:
             await relay(response, send, self._added_headers(), self._seen, self._ended)
         except UpstreamCut:
@@ -159,7 +170,7 @@ class _Attempt:
         opened = self._opened
         mode = opened.plan.mode if opened.plan else "observe"
         plan = mode if opened.exchange.planned else "unplanned"
-        return [(b"scrimp-exchange", opened.exchange.exchange_id.encode()), (b"scrimp-plan", plan.encode())]
+        return [(_OUR_HEADER, opened.exchange.exchange_id.encode()), (b"scrimp-plan", plan.encode())]
 
     def _seen(self, chunk: bytes) -> None:
         self._meter.feed(chunk)

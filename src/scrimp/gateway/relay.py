@@ -76,14 +76,17 @@ async def relay(
     unsaid = _UNSAID.get(response.status, frozenset())
     headers = [*end_to_end(response.headers, without=unsaid), *added]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    ended = False
     try:
         async for chunk in response.chunks():
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            ended = response.is_whole
+            await send({"type": "http.response.body", "body": chunk, "more_body": not ended})
             on_chunk(chunk)
     except ConnectionError as error:
         raise UpstreamCut from error
     on_end()
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    if not ended:
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def unless_gone(inbound: Inbound, work: Awaitable[None]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from scrimp.config import BODY_LIMIT_BYTES
@@ -13,6 +14,9 @@ from scrimp.gateway.hosts import HostCheck, any_host
 from scrimp.store.ledger import Ledger
 from scrimp.upstream.client import Upstream
 
+#: Returns after so many seconds.
+Sleep = Callable[[float], Awaitable[None]]
+
 
 def ignore(_: Exchange) -> None:
     """Listen to nothing."""
@@ -22,7 +26,8 @@ def ignore(_: Exchange) -> None:
 class Services(Outside):
     """Everything outside: beside what the engine stands on, the API, the ledger, and who is told of closed exchanges.
 
-    Where it is `chained`, the upstream's answers already carry what Scrimp says to clients.
+    Where it is `chained`, the upstream's answers already carry what Scrimp says to clients. `sleep` returns after so
+    many seconds of the `clock`.
     """
 
     upstream: Upstream
@@ -31,3 +36,4 @@ class Services(Outside):
     body_limit_bytes: int = BODY_LIMIT_BYTES
     host_check: HostCheck = any_host
     hops: Hops = field(default_factory=Hops)
+    sleep: Sleep = asyncio.sleep

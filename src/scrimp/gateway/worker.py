@@ -54,7 +54,7 @@ def main() -> None:
     order = _read_order()
     threading.Thread(target=_end_with_parent, name="scrimp-lifeline", daemon=True).start()
     try:
-        services, stop = parts_of(order.settings)
+        services, stop = parts_of(order.settings, account=order.account)
     except ScrimpError as error:
         _answer(Begun(error.message, error.hint, error.exit_code))
         sys.exit(error.exit_code)

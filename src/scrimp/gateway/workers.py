@@ -30,6 +30,7 @@ from contextlib import suppress
 import msgspec
 
 from scrimp.config import Settings
+from scrimp.core.belief.account import Account
 from scrimp.errors import ConfigError, InternalError, ScrimpError
 from scrimp.gateway.server import STOP_SECONDS
 
@@ -43,12 +44,13 @@ _log = logging.getLogger("scrimp.gateway")
 
 
 class Order(msgspec.Struct):
-    """What a worker is told: the settings, its number from 0, and the descriptors it was handed."""
+    """What a worker is told: the settings, its number from 0, the descriptors it was handed, and what is known."""
 
     settings: Settings
     number: int
     listening: int
     board: int
+    account: Account = msgspec.field(default_factory=Account)
 
 
 class Begun(msgspec.Struct):
@@ -63,20 +65,25 @@ class Stopped(Exception):
     """The gateway was told to stop while a worker was starting."""
 
 
-def serve_with_workers(settings: Settings, listening: socket.socket, on_begun: Callable[[], None]) -> None:
+def serve_with_workers(
+    settings: Settings, listening: socket.socket, on_begun: Callable[[], None], account: Account | None = None
+) -> None:
     """Serve with `settings.workers` processes until SIGINT or SIGTERM; `on_begun` is told once one can serve.
+
+    `account` is what is known beforehand of who will use it.
 
     Raises the `ScrimpError` that keeps the first worker from starting, or later each of them.
     """
     with tempfile.TemporaryFile() as board:
-        asyncio.run(_Crew(settings, listening, board.fileno()).run(on_begun))
+        asyncio.run(_Crew(settings, listening, board.fileno(), account or Account()).run(on_begun))
 
 
 class _Crew:
-    def __init__(self, settings: Settings, listening: socket.socket, board: int) -> None:
+    def __init__(self, settings: Settings, listening: socket.socket, board: int, account: Account) -> None:
         self._settings = settings
         self._listening = listening
         self._board = board
+        self._account = account
         self._alive: set[Process] = set()
         self._serving = 0
         self._stopping = asyncio.Event()
@@ -118,7 +125,7 @@ class _Crew:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         self._alive.add(process)
-        begun = await _begun(process, Order(self._settings, number, *handed))
+        begun = await _begun(process, Order(self._settings, number, *handed, self._account))
         if self._stopping.is_set():
             await self._end(process)
             raise Stopped

@@ -1,5 +1,7 @@
 """What each cause of a loss means and what to do about it, one plain line each: the words of `scrimp audit`.
 
+What mends volatile text and drifting tools is said in the words of the lever that mends them (`core.levers.order`).
+
 The client switches are those that were seen to work on the wire (facts on clients, section 2.8).
 """
 
@@ -7,11 +9,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from scrimp.core.levers.order import FIXES, TO_THE_TAIL
+
 VARIABLE = "variable content before stable content"
 IDLE = "caching across long idle gaps"
 FAN_OUT = "fan-out written several times"
 PREMIUM = "1h premium never used"
 UNREAD = "marks never read"
+HELD = "pings nobody came back to"
 CHANGED = "prefix changed"
 REPLACED = "history replaced"
 REACH = "marks out of reach"
@@ -26,19 +31,16 @@ class Advice(NamedTuple):
     fix: str
 
 
-_TO_THE_TAIL = "put it behind the last mark, in the newest message"
 _STATE_ONCE = "settle it before the first request and keep it for the session"
 
 ADVICE: dict[str, Advice] = {
-    "date": Advice(
-        VARIABLE, "a date or time of day changed in front of the cached text", f"State it once: {_TO_THE_TAIL}."
-    ),
-    "id": Advice(VARIABLE, "an id changed in front of the cached text", f"Leave it out, or {_TO_THE_TAIL}."),
-    "counter": Advice(VARIABLE, "a number changed in front of the cached text", f"Leave it out, or {_TO_THE_TAIL}."),
+    "date": Advice(VARIABLE, "a date or time of day changed in front of the cached text", FIXES["date"]),
+    "id": Advice(VARIABLE, "an id changed in front of the cached text", f"Leave it out, or {TO_THE_TAIL}."),
+    "counter": Advice(VARIABLE, "a number changed in front of the cached text", f"Leave it out, or {TO_THE_TAIL}."),
     "git_status": Advice(
         VARIABLE,
         "the state of the repository changed in front of the cached text",
-        "Start Claude Code with --exclude-dynamic-system-prompt-sections; elsewhere " + _TO_THE_TAIL + ".",
+        "Start Claude Code with --exclude-dynamic-system-prompt-sections; elsewhere " + TO_THE_TAIL + ".",
     ),
     "billing_header": Advice(
         VARIABLE,
@@ -58,12 +60,10 @@ ADVICE: dict[str, Advice] = {
         "tools came or went, and everything behind them was written anew",
         "Offer the same tools all along; load rare ones by tool search (leave ENABLE_TOOL_SEARCH alone).",
     ),
-    "tools_reordered": Advice(CHANGED, "the same tools came in another order", "Sort the tools by name."),
+    "tools_reordered": Advice(CHANGED, "the same tools came in another order", FIXES["tools_reordered"]),
     "tool_changed": Advice(CHANGED, "the definition of a tool changed", "Keep what varies out of tool descriptions."),
     "tools_changed": Advice(CHANGED, "the API says that the tools changed", "Offer the same tools in the same order."),
-    "key_order": Advice(
-        CHANGED, "the same JSON came with its keys in another order", "Write JSON with sorted keys (canonical)."
-    ),
+    "key_order": Advice(CHANGED, "the same JSON came with its keys in another order", FIXES["key_order"]),
     "model": Advice(
         CHANGED,
         "another model was asked, and each model has a cache of its own",
@@ -162,6 +162,11 @@ ADVICE: dict[str, Advice] = {
         UNREAD,
         "what was written to the cache was never read: one request and no more",
         "Leave the marks out of one-shot requests.",
+    ),
+    "pings_in_vain": Advice(
+        HELD,
+        "Scrimp held a cache by pings after the last request of a conversation, and nobody has come back to it yet",
+        "None needed: the account's guard bounds it. To hold no cache at all, set hold = false (SCRIMP_HOLD=false).",
     ),
     "unknown": Advice(
         UNEXPLAINED,

@@ -20,10 +20,10 @@ from scrimp.core.wire.prices import RateCard, nano_usd
 from scrimp.core.wire.usage import ZERO, Usage
 from scrimp.replay.advice import HOURS_FIX, advice_for
 from scrimp.replay.emulator import Ways, bill
-from scrimp.replay.pitfalls import Recorded, wastes
 from scrimp.replay.rates import Rates, lines_of
 from scrimp.replay.regret import input_pico_usd
 from scrimp.replay.steps import ROOT, Step
+from scrimp.replay.wastes import Recorded, wastes
 
 #: Losses of no more tokens than this are the length of texts that was estimated, no break.
 NEGLIGIBLE_TOKENS = 1_000
@@ -148,9 +148,13 @@ class _Account:
         self._used_ms = self._uses()
 
     def spent_pico_usd(self) -> int:
-        """Return the input side of all bills."""
-        pairs = zip(self._usages, self._cards, strict=True)
-        return sum(input_pico_usd(usage, card) for usage, card in pairs if card is not None)
+        """Return the input side of all bills, those of pings included."""
+        return sum(
+            input_pico_usd(each, card)
+            for usage, step, card in zip(self._usages, self._steps, self._cards, strict=True)
+            if card is not None
+            for each in (usage, *(ping.usage for ping in step.pings))
+        )
 
     def findings(self) -> list[Finding]:
         """Return all findings, in no order."""
@@ -180,7 +184,7 @@ class _Account:
     # --- what the gateway saw itself ---
 
     def _is_told(self, index: int) -> bool:
-        return self._exchanges[index].source == "gateway"
+        return self._exchanges[index].source in {"gateway", "sdk"}
 
     def _told(self) -> list[Finding]:
         """Return the breaks that the gateway found when it held the requests."""

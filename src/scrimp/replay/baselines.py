@@ -9,7 +9,7 @@ shortest cacheable length are not cached.
 
 from __future__ import annotations
 
-from scrimp.core.belief.exchange import Exchange
+from scrimp.core.belief.exchange import CLIENT, Exchange
 from scrimp.core.wire.models import traits
 from scrimp.core.wire.prices import RateCard
 from scrimp.core.wire.usage import BILLED_ON_TOP, UsageLine
@@ -30,7 +30,9 @@ class Baselines:
         self._shortest: dict[str | None, int] = {}
 
     def add(self, exchange: Exchange, line: UsageLine, card: RateCard) -> None:
-        """Add one billing line of an exchange, billed at `card`."""
+        """Add one billing line of an exchange, billed at `card`; what we sent ourselves would not have been at all."""
+        if exchange.origin != CLIENT:
+            return
         usage = line.usage
         length = usage.total_input_tokens
         output = usage.output_tokens * card.output

@@ -25,13 +25,14 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from scrimp.core.belief.exchange import Exchange
+from scrimp.core.belief.exchange import CLIENT, PING, Exchange
+from scrimp.core.plan.threads import waiting_for
 from scrimp.core.wire.blocks import Ttl
 from scrimp.core.wire.models import traits
 from scrimp.core.wire.usage import ZERO
 from scrimp.replay.bases import Bases, Thread, model_of, thread_of
 from scrimp.replay.client_builds import build_of
-from scrimp.replay.steps import ROOT, SideRequest, Step
+from scrimp.replay.steps import ROOT, SentPing, SideRequest, Step
 from scrimp.replay.thinking import Thinking, Turns, is_budgeted
 from scrimp.replay.traces.claude_history import Link
 
@@ -77,16 +78,20 @@ def account_of(exchange: Exchange) -> str:
 
 
 def steps_of(exchanges: Sequence[Exchange], links: Mapping[str, Link]) -> dict[str, list[Step]]:
-    """Return the steps of each account; exchanges come in the order of opening, and those without usage are left out.
+    """Return the steps of each account; exchanges come in the order of opening.
+
+    Those without usage are left out. Pings that we sent ourselves are no steps: they stand with the step whose prompt
+    they repeat.
 
     `links` is by message id; what has none follows the exchange before it in its thread.
     """
     accounts: dict[str, list[Exchange]] = defaultdict(list)
     for exchange in exchanges:
-        if exchange.usage is not None and exchange.usage.total_input_tokens:
+        if exchange.usage is not None and exchange.usage.total_input_tokens and exchange.origin in {CLIENT, PING}:
             accounts[account_of(exchange)].append(exchange)
     turns = Turns(links)
-    return {account: _Branching(found, links, turns).steps() for account, found in accounts.items()}
+    steps = {account: _Branching(found, links, turns).steps() for account, found in accounts.items()}
+    return {account: found for account, found in steps.items() if found}
 
 
 def _cache_of(exchange: Exchange) -> str:
@@ -119,16 +124,36 @@ class _Branching:
         self._drafts: list[_Draft] = []
         self._at: dict[str, int] = {}
         self._last: dict[Thread, int] = {}
-        self._bases = Bases(exchanges)
+        self._repeatable: dict[tuple[Thread, str, int], int] = {}
+        self._pings: dict[int, list[SentPing]] = defaultdict(list)
+        self._bases = Bases(exchange for exchange in exchanges if exchange.origin == CLIENT)
         self._roots: dict[tuple[str, str | None, str, int], int] = {}
 
     def steps(self) -> list[Step]:
         """Return the steps, in time order."""
-        for index, exchange in enumerate(self._exchanges):
-            self._drafts.append(self._draft(exchange))
-            self._at[_name_of(exchange)] = index
-            self._last[thread_of(exchange)] = index
+        for exchange in self._exchanges:
+            if exchange.origin == PING:
+                self._note_ping(exchange)
+            else:
+                self._note(exchange)
         return [self._step(index, draft) for index, draft in enumerate(self._drafts)]
+
+    def _note(self, exchange: Exchange) -> None:
+        index, thread = len(self._drafts), thread_of(exchange)
+        draft = self._draft(exchange)
+        self._drafts.append(draft)
+        self._at[_name_of(exchange)] = self._last[thread] = index
+        self._repeatable[thread, draft.cache, draft.total_tokens] = index
+
+    def _note_ping(self, ping: Exchange) -> None:
+        """Put a ping to the latest request of its thread that is as long as it, since it repeats one; else the latest.
+
+        One that nothing stands before is left out: a recording may begin in the middle of a pause.
+        """
+        usage, thread = ping.usage or ZERO, thread_of(ping)
+        index = self._repeatable.get((thread, _cache_of(ping), usage.total_input_tokens), self._last.get(thread, ROOT))
+        if index != ROOT:
+            self._pings[index].append(SentPing(ping.opened_at_ms, usage))
 
     # --- content: whose messages does it go on from, and how much of them stands ---
 
@@ -147,6 +172,8 @@ class _Branching:
         draft.base_tokens = self._base(draft)
         if draft.content != ROOT:
             self._shorten(draft)
+        if draft.ttl is None and usage.cache_read_input_tokens:
+            draft.ttl = "5m"  # nothing is read without a mark; of which class it was, no write says
         return draft
 
     def _join(self, draft: _Draft) -> None:
@@ -227,10 +254,11 @@ class _Branching:
             side=self._side(draft),
             output_tokens=(exchange.usage or ZERO).output_tokens,
             ttl=draft.ttl,
-            waiting=link.waiting if link else "turn_ended",
+            waiting=link.waiting if link else waiting_for(exchange.stop_reason, frozenset()),
             signs=link.signs if link else None,
             cause=way.cause,
             blocks=way.positions,
+            pings=tuple(self._pings.get(index, ())),
         )
 
     def _begin(self, index: int, draft: _Draft) -> _Way:

@@ -58,7 +58,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def replayed(task: Task) -> Outcome:
     """Replay one account."""
-    steps = task.steps if task.model is None else as_model(task.steps, task.model)
+    steps = [_markable(step) for step in (task.steps if task.model is None else as_model(task.steps, task.model))]
     cards = cards_of(steps, Rates(task.book), latest=task.model is not None)
     emulator = Emulator(steps)
     setting = setting_of(emulator, cards, task.before)
@@ -82,6 +82,11 @@ def replayed(task: Task) -> Outcome:
         sessions=sessions,
         over_guard_pico_usd=_over_guard(costs, cards),
     )
+
+
+def _markable(step: Step) -> Step:
+    """Return a step that any policy can mark to its end, where the client itself marked nothing."""
+    return step if step.marked_tokens else msgspec.structs.replace(step, marked_tokens=None)
 
 
 def _visit(step: Step) -> Visit:

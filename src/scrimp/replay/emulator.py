@@ -17,7 +17,7 @@ from scrimp.core.belief.cache import TTL_MS, CacheRules
 from scrimp.core.wire.blocks import Ttl
 from scrimp.core.wire.models import traits
 from scrimp.core.wire.usage import Usage
-from scrimp.replay.steps import ROOT, Step
+from scrimp.replay.steps import ROOT, SentPing, Step
 
 _RULES = CacheRules()
 
@@ -29,6 +29,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     * `base_ttl` is the class of the mark behind tools and system, None for none.
     * `fronts` are marks at the ends of steps that this one extends (their indexes), and the class of each.
     * `pings_ms` are the times at which this very prompt is sent again for the sake of the cache alone.
+    * `sent` are pings that were sent in fact: they do what a ping does, and cost what they were billed.
 
     The caller keeps to the API's limits: four marks, and no hour behind five minutes.
     """
@@ -37,6 +38,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     base_ttl: Ttl | None
     fronts: tuple[tuple[int, Ttl], ...] = ()
     pings_ms: tuple[int, ...] = ()
+    sent: tuple[SentPing, ...] = ()
 
 
 class Ping(msgspec.Struct, frozen=True, gc=False):
@@ -55,8 +57,11 @@ class Bill(msgspec.Struct, frozen=True):
 
 
 def as_recorded(step: Step) -> Decision:
-    """Return the marks of the client itself: behind the system prompt and at the end, both of the recorded class."""
-    return Decision(step.ttl, step.ttl)
+    """Return the marks as they were sent, behind the system prompt and at the end, both of the recorded class.
+
+    The pings are those that were sent, too.
+    """
+    return Decision(step.ttl, step.ttl, sent=step.pings)
 
 
 class Ways:
@@ -153,26 +158,36 @@ class Emulator:
         self._wanted = self._find_wanted(decisions)
         usages = [Usage()] * count
         pings: list[Ping] = []
+        sent = {(ping.at_ms, index): ping.usage for index, each in enumerate(decisions) for ping in each.sent}
         for at_ms, is_step, index in self._events(decisions):
             usage = self._request(index, decisions[index], at_ms, is_ping=not is_step)
             if is_step:
                 usages[index] = usage
             else:
-                pings.append(Ping(index, at_ms, usage))
+                billed = sent.get((at_ms, index))
+                self._upgrade(index, at_ms, billed)
+                pings.append(Ping(index, at_ms, billed or usage))
         return Bill(usages, pings)
+
+    def _upgrade(self, index: int, at_ms: int, billed: Usage | None) -> None:
+        """Make the entry of a sent ping that wrote for an hour, whatever the class of the step's own marks."""
+        if billed is not None and billed.cache_write_1h_input_tokens:
+            self._cache.write(index, TTL_MS["1h"], at_ms, at_ms)
 
     def _events(self, decisions: Sequence[Decision]) -> Iterator[tuple[int, bool, int]]:
         """Return steps and pings in order of time; a ping comes before a step of the same moment."""
         steps = [(step.at_ms, True, index) for index, step in enumerate(self.steps)]
         pings = [(at_ms, False, index) for index, decision in enumerate(decisions) for at_ms in decision.pings_ms]
+        pings += [(ping.at_ms, False, index) for index, decision in enumerate(decisions) for ping in decision.sent]
         return heapq.merge(steps, sorted(pings)) if pings else iter(steps)
 
     def _find_wanted(self, decisions: Sequence[Decision]) -> list[int]:
         """Return up to which step any entry on the way to each node is looked at: refreshing may stop there."""
         ways, window = self.ways, self._rules.lookback_positions
-        wanted = [index if decision.pings_ms else ROOT for index, decision in enumerate(decisions)]
+        pings = [bool(decision.pings_ms or decision.sent) for decision in decisions]
+        wanted = [index if is_pinged else ROOT for index, is_pinged in enumerate(pings)]
         for index, decision in enumerate(decisions):
-            last = len(decisions) if decision.pings_ms else index
+            last = len(decisions) if pings[index] else index
             for start in chain((index,), (front for front, _ in decision.fronts)):
                 floor = ways.positions[start] - window
                 for node in ways.back(start):

@@ -1,8 +1,9 @@
 """How well replay predicts the bills that were recorded, and every miss with its money.
 
 The prediction is `as_recorded` on steps that know nothing of the recorded reads and writes (see `branching`). Both are
-billed from the same card, input only. A miss names what the prediction assumed and what was read instead, so that what
-stays unexplained can be looked up.
+billed from the same card, input only. Pings that were sent do what they did to the cache; nothing is predicted of their
+own bills, so those are on neither side. A miss names what the prediction assumed and what was read instead, so that
+what stays unexplained can be looked up.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Miss(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fidelity(msgspec.Struct, frozen=True, kw_only=True):
-    """Recorded bills against predicted ones, the input side of all exchanges whose price is known.
+    """Recorded bills against predicted ones, the input side of all of the client's exchanges whose price is known.
 
     * `total_ratio` is predicted / recorded; `median_session_error` the median of the sessions' absolute errors.
     * `tool_turn_reads_exact` is the share of `tool_turns`, requests that bring tool results while their prefix lives,
@@ -130,11 +131,16 @@ def _kind_of(step: Step, expected: int, actual: int) -> str:
 
 
 def _is_sure_tool_turn(step: Step, steps: Sequence[Step], link: Link | None) -> bool:
-    """Whether a request brings tool results while the entry of the one before it surely lives."""
-    if link is None or link.prompter is not None or step.parent == ROOT:
+    """Whether a request brings tool results while the entry of the one before it surely lives.
+
+    Where no message was recorded, as in a ledger, a request brings results if the one before it stopped for them.
+    """
+    if step.parent == ROOT:
         return False
     before = steps[step.parent]
-    return step.at_ms - before.at_ms < _SURE_SHARE_OF_LIFE * TTL_MS[before.ttl or "5m"]
+    brings_results = before.waiting == "tool" if link is None else link.prompter is None
+    used_ms = max((ping.at_ms for ping in before.pings if ping.at_ms < step.at_ms), default=before.at_ms)
+    return brings_results and step.at_ms - used_ms < _SURE_SHARE_OF_LIFE * TTL_MS[before.ttl or "5m"]
 
 
 def fidelity(

@@ -16,7 +16,9 @@ from scrimp.core.belief.account import HOUR_PING_MS, MINUTES_PING_MS, Account, P
 from scrimp.core.belief.cache import CacheRules
 from scrimp.core.levers.hold import Facts, after_leaving, group_of, hold, is_human, lifetime
 from scrimp.core.levers.placement import write_price
+from scrimp.core.plan.asides import ASIDES_MAX, GROUP
 from scrimp.core.wire.blocks import Ttl
+from scrimp.core.wire.models import traits
 from scrimp.core.wire.prices import RateCard
 from scrimp.replay.emulator import Decision, Ways
 from scrimp.replay.steps import ROOT, Step
@@ -112,26 +114,33 @@ class Holder:
         if is_human_step(step):
             self._forget(step.at_ms)
             self.account = accounts.observed(self.account, step.at_ms)
-        facts = self._facts(step, warm)
+        facts, is_cached = self._facts(step, warm), warm.end >= traits(step.model).min_cacheable_tokens
         holding = hold(self.account, facts, step.model, self._cards[index])
+        held = _Held(index, _of_a_kind(warm, holding.granted) if is_cached else Pings())
         pause = Pause(
             session_id=step.session_id,
             since_ms=step.at_ms,
             tokens=warm.end,
-            pings=holding.wanted,
+            pings=holding.wanted if is_cached else Pings(),
             is_human=is_human(facts),
             group=group_of(facts),
-            reserved_pico_usd=holding.reserved_pico_usd,
+            reserved_pico_usd=self._reserve(held, self._cards[index]),
         )
         self.account = accounts.paused(self.account, thread, pause)
-        self._held[thread] = _Held(index, holding.granted)
+        self._held[thread] = held
 
     def _forget(self, now_ms: int) -> None:
         for thread in accounts.forgotten(self.account, now_ms):
-            held = self._held.pop(thread)
-            if self.account.pauses[thread].is_human:
-                self._send_pings(thread, held, None)
-            self.account = accounts.dropped(self.account, thread)
+            self._drop(thread, None)
+
+    def _drop(self, thread: str, until_ms: int | None) -> None:
+        """Forget a pause with the pings that it had up to a time, or with all of them."""
+        held = self._held.pop(thread)
+        if self.account.pauses[thread].is_human:
+            self._send_pings(thread, held, until_ms)
+        if self._asides.get(held.step) == thread:
+            del self._asides[held.step]
+        self.account = accounts.dropped(self.account, thread)
 
     def _leave_others(self, step: Step) -> None:
         """Cut the pings of pauses that wait for a person elsewhere, now that the person began a session."""
@@ -167,11 +176,15 @@ class Holder:
             pause,
             pings=holding.wanted,
             is_human=True,
-            group="aside",
+            group=GROUP,
             counted_ms=max(pause.counted_ms, step.at_ms - pause.since_ms),
+            left_ms=None,
             reserved_pico_usd=self._reserve(self._held[aside], self._cards[held.step]),
         )
         self.account = accounts.paused(self.account, aside, kept)
+        of_thread = [name for name in self._asides.values() if name.startswith(f"{thread}/")]
+        for oldest in of_thread[:-ASIDES_MAX]:
+            self._drop(oldest, step.at_ms)
 
     def _reserve(self, held: _Held, card: RateCard) -> int:
         warm = self._warmth.left[held.step]
@@ -214,15 +227,23 @@ def _stands(step: Step, before: Step) -> bool:
 def _prolonged(warm: Warm, promised: Pings, wanted: Pings, age_ms: int) -> Pings | None:
     """Return the pings of a pause that is held on for another reason: those sent, and from now on those wanted.
 
-    None if that is too late: the cache is dead, or the next ping would have been due before now.
+    None if that is too late: those promised are spent, or the next one would have been due before now.
     """
     is_hour = warm.hour == warm.end
     every_ms = HOUR_PING_MS if is_hour else MINUTES_PING_MS
-    sent = min(promised.hours if is_hour else promised.minutes, max(0, age_ms - 1) // every_ms)
-    if age_ms > every_ms * (sent + 1):
+    sent = max(0, age_ms - 1) // every_ms
+    count = wanted.hours if is_hour else wanted.minutes
+    if sent >= min(count, promised.hours if is_hour else promised.minutes):
         return None
-    count = max(sent, wanted.hours if is_hour else wanted.minutes)
     return Pings(0, count) if is_hour else Pings(count, 0)
+
+
+def _of_a_kind(warm: Warm, pings: Pings) -> Pings:
+    """Return the pings that hold all of a prompt: when those of five minutes are spent, its front of an hour is let go.
+
+    So does the gateway (`core.plan.machine`).
+    """
+    return Pings(minutes=pings.minutes) if warm.end > warm.hour else Pings(hours=pings.hours)
 
 
 def is_human_step(step: Step) -> bool:

@@ -4,7 +4,7 @@ none          nothing is marked
 automatic     the API's one-line automatic caching: one mark of five minutes at the end (API docs, prompt caching)
 5m            marks behind the system prompt and at the end, all of five minutes
 1h            the same marks, all of an hour
-as-recorded   the client's own marks and lifetimes
+as-recorded   the marks and lifetimes that were sent, and the pings, if there were any
 scrimp-safe   what `levers.hold` decides from what the account has shown so far, within its guard
 """
 

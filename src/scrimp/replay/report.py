@@ -20,6 +20,7 @@ from scrimp.core.wire.prices import MILLISECONDS_PER_DAY, RateCard, nano_usd
 from scrimp.core.wire.usage import Usage, UsageLine
 from scrimp.replay.baselines import Baselines
 from scrimp.replay.rates import Rates, lines_of
+from scrimp.replay.savings import Savings
 
 By = Literal["task", "model", "session", "agent", "project", "day", "tenant"]
 BYS: tuple[By, ...] = get_args(By)
@@ -92,6 +93,7 @@ class Report(msgspec.Struct):
     * `class_cost_nano_usd` splits what the price book billed by token class, in the order of `CLASSES`;
       `web_search_nano_usd` is the rest of that bill, and `billed_nano_usd` all of it.
     * `uncached_nano_usd` and `automatic_nano_usd` are estimates for the exchanges of that bill (see `baselines`).
+    * `savings` are what the ledger states, and what we spent ourselves.
     """
 
     by: By
@@ -105,6 +107,7 @@ class Report(msgspec.Struct):
     billed_nano_usd: int
     uncached_nano_usd: int
     automatic_nano_usd: int
+    savings: Savings
     dearest_task: Dearest | None
     dearest_session: Dearest | None
     first_at_ms: int | None
@@ -323,7 +326,7 @@ def fold(exchanges: Iterable[Exchange], rates: Rates, by: By = "task") -> Report
     key_of = _KEYS[by]()
     bill = _Bill(rates)
     tallies: dict[str, _Tally] = {}
-    sessions, tasks = _Costs(), _Costs()
+    sessions, tasks, savings = _Costs(), _Costs(), Savings()
     unmetered = 0
     first_at_ms = last_at_ms = None
     for exchange in exchanges:
@@ -332,6 +335,7 @@ def fold(exchanges: Iterable[Exchange], rates: Rates, by: By = "task") -> Report
         if tally is None:
             tally = tallies[key] = _Tally()
         cost = bill.cost(exchange)
+        savings.add(exchange)
         is_lower_bound = tally.add_exchange(exchange, cost)
         unmetered += exchange.usage is None
         if exchange.session_id is not None:
@@ -355,6 +359,7 @@ def fold(exchanges: Iterable[Exchange], rates: Rates, by: By = "task") -> Report
         billed_nano_usd=nano_usd(sum(bill.class_pico_usd) + bill.web_search_pico_usd),
         uncached_nano_usd=nano_usd(bill.baselines.uncached_pico_usd),
         automatic_nano_usd=nano_usd(bill.baselines.automatic_pico_usd),
+        savings=savings,
         dearest_task=tasks.dearest(),
         dearest_session=sessions.dearest(),
         first_at_ms=first_at_ms,

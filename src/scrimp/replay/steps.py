@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from scrimp.core.wire.blocks import Ttl
+from scrimp.core.wire.usage import Usage
 
 #: What stands open when an answer ends: a tool, an agent, a question to the user, the user's next prompt, nothing
 #: (the recording stops, or the conversation goes on elsewhere).
@@ -29,6 +30,13 @@ class SideRequest(msgspec.Struct, frozen=True, gc=False):
 
     at_ms: int
     tokens: int
+
+
+class SentPing(msgspec.Struct, frozen=True, gc=False):
+    """A ping that a gateway sent to keep the cache of a step's prompt, and what it was billed."""
+
+    at_ms: int
+    usage: Usage
 
 
 class Step(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -49,6 +57,8 @@ class Step(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     * `signs` says how many signs the answer bears of wanting a reply (`belief.signs`), None if its text is not known.
     * `blocks` is how many look-back positions lie between its parent's end and its own, None if unknown.
     * `has_tools`: whether the request offers tools; chats without tools are another kind of traffic.
+    * `pings` are those that were sent of this very prompt, in order of time. They are of the recording, like `ttl`:
+      every policy decides on its own.
     """
 
     exchange_id: str
@@ -73,6 +83,7 @@ class Step(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     cause: str | None = None
     blocks: int | None = None
     has_tools: bool = True
+    pings: tuple[SentPing, ...] = ()
 
     @property
     def end_tokens(self) -> int:

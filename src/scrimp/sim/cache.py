@@ -19,11 +19,15 @@ from scrimp.sim.rules import Rules
 
 
 class Entry(msgspec.Struct):
-    """One cached prefix. Times are milliseconds since the epoch; `used_at_ms` is the start of the last use."""
+    """One cached prefix. Times are milliseconds since the epoch; `used_at_ms` is the start of the last use.
+
+    `under` is the hash of the prefix that its writer read, which the entry goes on from.
+    """
 
     ttl: str
     used_at_ms: int
     available_at_ms: int
+    under: bytes | None = None
 
     def is_live(self, now_ms: int) -> bool:
         """Say whether the entry has not run out."""
@@ -107,7 +111,20 @@ class Cache:
         entry = self._entries.get((workspace, key))
         if entry is None or not entry.is_readable(now_ms) or self._is_evicted(key, entry):
             return False
+        if not self._stands(workspace, entry, now_ms):
+            return False
         return self._rules.cross_ttl_hits or entry.ttl == mark.ttl
+
+    def _below(self, workspace: str, entry: Entry) -> Iterator[Entry | None]:
+        """Yield what an entry goes on from, the longest first, None for what is gone; nothing where it lives alone."""
+        under = entry.under if self._rules.keeps_lifetimes else None
+        while under is not None:
+            found = self._entries.get((workspace, under))
+            yield found
+            under = found.under if found is not None else None
+
+    def _stands(self, workspace: str, entry: Entry, now_ms: int) -> bool:
+        return all(each is not None and each.is_live(now_ms) for each in self._below(workspace, entry))
 
     def _is_evicted(self, key: bytes, entry: Entry) -> bool:
         draw = sha256(f"{self._seed}:{key.hex()}:{entry.used_at_ms}".encode()).digest()
@@ -123,16 +140,23 @@ class Cache:
             entry = self._entries.get((workspace, key))
             if entry is not None and entry.is_readable(now_ms):
                 entry.used_at_ms = now_ms
+        under = prompt.hashes[use.read_at] if use.read_at >= 0 else None
+        read = self._entries.get((workspace, under)) if under is not None else None
+        for below in self._below(workspace, read) if read is not None else ():
+            if below is not None:
+                below.used_at_ms = now_ms
         for mark in use.writes:
-            self._write(workspace, prompt.hashes[mark.at], mark.ttl, now_ms, first_token_at_ms)
+            entry = Entry(mark.ttl, now_ms, first_token_at_ms, under if mark.at > use.read_at else None)
+            self._write(workspace, prompt.hashes[mark.at], entry, now_ms)
 
-    def _write(self, workspace: str, key: bytes, ttl: str, now_ms: int, available_at_ms: int) -> None:
+    def _write(self, workspace: str, key: bytes, entry: Entry, now_ms: int) -> None:
         """Write one entry; one that is still live keeps the longer lifetime and the earlier first reading."""
         old = self._entries.get((workspace, key))
-        if old is not None and old.is_live(now_ms):
-            ttl = max(ttl, old.ttl, key=TTL_MS.__getitem__)
-            available_at_ms = min(available_at_ms, old.available_at_ms)
-        self._entries[workspace, key] = Entry(ttl, now_ms, available_at_ms)
+        if old is not None and old.is_live(now_ms) and self._stands(workspace, old, now_ms):
+            entry.ttl = max(entry.ttl, old.ttl, key=TTL_MS.__getitem__)
+            entry.available_at_ms = min(entry.available_at_ms, old.available_at_ms)
+            entry.under = old.under
+        self._entries[workspace, key] = entry
 
     def expire(self, now_ms: int) -> None:
         """Forget every entry that has run out; they could not be read any more anyway."""

@@ -19,6 +19,8 @@ SWITCHES = {
     "cross_ttl_hits": "a breakpoint may read an entry written with the other lifetime; either way a hit keeps the "
     "lifetime of the write that made the entry",
     "refresh_shorter_entries": "reading a longer prefix also restarts the lifetime of the shorter entries under it",
+    "keeps_lifetimes": "each token lives as long as the mark that it was written with, so an entry of an hour that "
+    "goes on from one of five minutes dies with it; without it an entry lives as a whole",
     "write_below_hit": "a marked position below the hit that has no live entry gets one, free of charge",
     "minimum_per": "the minimum length is asked of each breakpoint, or of the whole request",
     "eviction_permille": "the share of look-ups that find a live entry evicted early (documented: best effort)",
@@ -62,6 +64,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     collapse_tool_runs: bool = True
     cross_ttl_hits: bool = True
     refresh_shorter_entries: bool = True
+    keeps_lifetimes: bool = False
     write_below_hit: bool = False
     minimum_per: Literal["breakpoint", "request"] = "breakpoint"
     eviction_permille: Permille = 0

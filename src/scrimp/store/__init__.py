@@ -16,6 +16,10 @@ Closed rows never change.
 While the writer commits one group the next one gathers, so that a busy gateway pays for one transaction many times
 less often than once per exchange, and a quiet one waits for nothing.
 
+An exchange that opens while no other is under way has nothing to gain from a group, and the hop to the thread and back
+costs more than its commit. So it is committed on the event loop itself, with what is queued, where nothing keeps it
+waiting: not while anybody else writes, not where the disk was slow of late, never to a server (`shortcut`).
+
 The database is a SQLite file (WAL), or PostgreSQL by URL, which several gateways may write at once. A group can be
 committed twice without harm, because opening again changes nothing and a closed row is final; that is what lets the
 writer keep its rows while a server is away, and try again when nobody can tell whether a commit arrived.
@@ -26,10 +30,11 @@ after each group the ledger looks whether its path still names the file, and beg
 Who knows what: `rows` maps an `Exchange` to a row and back (pure); `schema` is the table in SQLAlchemy and the one
 source of `schema.sql` (the statements that make a fresh ledger) and of the migrations; `statements` holds the
 statements of everyday work as plain text; `database` is the seam, `sqlite` and `postgres` are the only files that know
-the one and the other; `urls` reads a URL and never repeats its password; `writer` is the thread and `retention` its
-chore; `ledger` puts them together and ships `MemoryLedger`, the fake that tests use. Tests hold the text files and the
-SQLAlchemy table together, so that neither SQLAlchemy nor alembic (0.2 s of CPU) is imported by a process that finds
-its ledger as it expects it: only a ledger of an older Scrimp needs them, to be upgraded (`migrations`).
+the one and the other; `urls` reads a URL and never repeats its password; `writer` is the thread, `shortcut` the way
+past it and `retention` its chore; `ledger` puts them together and ships `MemoryLedger`, the fake that tests use. Tests
+hold the text files and the SQLAlchemy table together, so that neither SQLAlchemy nor alembic (0.2 s of CPU) is imported
+by a process that finds its ledger as it expects it: only a ledger of an older Scrimp needs them, to be upgraded
+(`migrations`).
 
 The ledger never holds prompt text or keys: digests, names and numbers only.
 """

@@ -66,6 +66,14 @@ class Database(Protocol):
         """Write one group of rows in one transaction, in their order."""
         ...
 
+    def commit_at_once(self, rows: Sequence[Row]) -> bool:
+        """Write a few rows on a connection of its own, if that needs nobody's patience; never raises.
+
+        False says that they may not be written: somebody else is writing, the ledger is gone or in trouble, or it is
+        behind a network. They are committed as a group then, where they may be written a second time.
+        """
+        ...
+
     def rows(self, since_ms: int, until_ms: int) -> Iterator[Row]:
         """Yield the rows opened in [since_ms, until_ms), in that order, as of one moment, without holding them all."""
         ...

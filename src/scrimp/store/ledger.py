@@ -30,6 +30,7 @@ from scrimp.store.database import BUSY_TIMEOUT_MS, Database, LedgerBusy
 from scrimp.store.migrations import HEAD
 from scrimp.store.retention import Retention
 from scrimp.store.rows import CLOSED, COLUMNS, FIXED_COLUMNS, OPEN, Row, from_row, to_row
+from scrimp.store.shortcut import Shortcut
 from scrimp.store.sqlite import SqliteDatabase, path_of
 from scrimp.store.urls import is_postgres, read_postgres_url
 from scrimp.store.writer import QUEUE_LIMIT_EXCHANGES, Entry, GroupWriter, again
@@ -54,6 +55,10 @@ class Ledger(Protocol):
 
         In trouble it raises at once, and the row is still written as soon as the ledger can be.
         """
+        ...
+
+    def begin(self, exchange: Exchange) -> None:
+        """Queue the open row and return at once: `open` for a caller that has no event loop to wait in."""
         ...
 
     def close(self, exchange: Exchange) -> None:
@@ -87,7 +92,9 @@ def database_of(url: str | os.PathLike[str], busy_timeout_ms: int = BUSY_TIMEOUT
 
 
 class SqlLedger:
-    """The ledger in a database, written by one thread. In synchronous code it is a context manager.
+    """The ledger in a database. In synchronous code it is a context manager.
+
+    One thread writes it, but for exchanges that are opened while no other is under way (see `shortcut`).
 
     With `retention_days` the thread also deletes what was closed longer ago than that.
     """
@@ -112,7 +119,11 @@ class SqlLedger:
         old = self._database.delete_closed
         chore = None if retention_days is None else Retention(old, retention_days, clock or SystemClock())
         self._stale = False
-        self._writer = GroupWriter(self._commit, queue_limit_exchanges=queue_limit_exchanges, chore=chore)
+        self._shortcut = Shortcut()
+        at_once = self._database.commit_at_once
+        self._writer = GroupWriter(
+            self._commit, at_once=at_once, queue_limit_exchanges=queue_limit_exchanges, chore=chore
+        )
         atexit.register(self._writer.stop)
 
     @property
@@ -172,10 +183,21 @@ class SqlLedger:
         if trouble := self.trouble:
             self._writer.put(Entry(row))
             raise again(trouble)
+        now_s = asyncio.get_running_loop().time
+        if self._shortcut.opens(began_s := now_s()):
+            done = self._writer.write_at_once(row)
+            self._shortcut.took(began_s, now_s())
+            if done:
+                return
         await self._wait_for(Entry(row))
+
+    def begin(self, exchange: Exchange) -> None:
+        """Queue the open row and return at once; see `Ledger.begin`."""
+        self._writer.put(Entry(to_row(exchange, OPEN)))
 
     def close(self, exchange: Exchange) -> None:
         """Queue the finished exchange and return at once; see `Ledger.close`."""
+        self._shortcut.closes()
         self._writer.put(Entry(to_row(exchange, CLOSED)))
 
     async def flush(self) -> None:
@@ -236,6 +258,11 @@ class MemoryLedger:
         """Keep the open row; see `Ledger.open`."""
         self._queue.append(to_row(exchange, OPEN))
         await self.flush()
+
+    def begin(self, exchange: Exchange) -> None:
+        """Keep the open row; see `Ledger.begin`."""
+        self._queue.append(to_row(exchange, OPEN))
+        self._write()
 
     def close(self, exchange: Exchange) -> None:
         """Keep the finished exchange; see `Ledger.close`."""

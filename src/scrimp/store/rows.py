@@ -61,6 +61,14 @@ def _plain_lines(usage: Usage | None, model: str | None, rates: Sequence[str | N
     return (UsageLine(usage, model, service_tier=tier, speed=speed, inference_geo=geo),)
 
 
+def _are_plain(values: Row) -> bool:
+    """Whether every value is storable as it is, as nearly all are; False where only a closer look can say."""
+    text = "".join([value for value in values if isinstance(value, str)])
+    numbers = [value for value in values if isinstance(value, int)]
+    fit = not numbers or (min(numbers) >= -_INTEGER_LIMIT and max(numbers) < _INTEGER_LIMIT)
+    return fit and text.isascii() and "\0" not in text
+
+
 def _storable(value: Any) -> Any:
     """Return `value` as a database can hold it; a count beyond 64 bits raises `OverflowError`."""
     if isinstance(value, str):
@@ -84,7 +92,8 @@ def to_row(exchange: Exchange, state: str) -> Row:
     plain = lines == _plain_lines(exchange.usage, exchange.served_model, rates)
     try:
         kept = None if plain else msgspec.json.encode(lines).decode()
-        return tuple(map(_storable, (*_plain_values(exchange), *usage, *rates, kept, state)))
+        values = (*_plain_values(exchange), *usage, *rates, kept, state)
+        return values if _are_plain(values) else tuple(map(_storable, values))
     except OverflowError:
         raise LedgerError(
             f"Exchange {exchange.exchange_id!r} holds a number of more than 64 bits, which no ledger can keep.",

@@ -53,10 +53,6 @@ CREATE TABLE exchanges (
     CONSTRAINT ck_exchanges_state CHECK (state IN ('open', 'closed'))
 );
 CREATE INDEX ix_exchanges_opened_at_ms ON exchanges (opened_at_ms);
-CREATE INDEX ix_exchanges_session_id ON exchanges (session_id);
-CREATE INDEX ix_exchanges_task_tag ON exchanges (task_tag);
-CREATE INDEX ix_exchanges_task_type ON exchanges (task_type);
-CREATE INDEX ix_exchanges_served_model ON exchanges (served_model);
 CREATE TABLE alembic_version (
     version_num VARCHAR(32) NOT NULL,
     PRIMARY KEY (version_num)

@@ -39,6 +39,8 @@ SMALLEST_PAGE_BYTES = 512
 #: cost the last of them but never the file (SQLite docs, pragma synchronous: NORMAL in WAL mode).
 PRAGMAS = ("journal_mode = WAL", "synchronous = NORMAL", f"journal_size_limit = {JOURNAL_LIMIT_BYTES}")
 
+#: What holds for commits that wait for nothing.
+HASTY_PRAGMAS = (*PRAGMAS[1:], "wal_autocheckpoint = 0")
 
 #: What SQLite's error codes mean -> (the error to raise, what happened, what to do next).
 _MEANINGS: dict[int, tuple[type[LedgerError], str, str]] = {
@@ -161,6 +163,11 @@ def _is_writable(path: Path) -> bool:
     return all(os.access(each, os.W_OK, effective_ids=as_we_are) for each in (path.parent, path))
 
 
+def _place_of(path: Path) -> str:
+    """Return SQLite's own URI of a file."""
+    return f"file:{quote(os.fsencode(path.absolute()))}"
+
+
 def connect_to_read(path: Path) -> sqlite3.Connection:
     """Open the ledger's file for reading, also where nothing may be written.
 
@@ -171,7 +178,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
         connection = _connect(path, BUSY_TIMEOUT_MS)
         connection.execute("PRAGMA query_only = ON")
         return connection
-    place = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro"
+    place = f"{_place_of(path)}?mode=ro"
     connection = _connect(place, BUSY_TIMEOUT_MS)
     try:
         connection.execute("PRAGMA schema_version")
@@ -222,6 +229,18 @@ def connect(path: Path, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> sqlite3.Conne
         except BaseException:
             connection.close()
             raise
+    return connection
+
+
+def _connect_hastily(path: Path) -> sqlite3.Connection:
+    """Open the ledger's file, which is made for commits that wait neither for others nor for the disk."""
+    connection = _connect(f"{_place_of(path)}?mode=rw", 0)
+    try:
+        for pragma in HASTY_PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -313,6 +332,7 @@ class SqliteDatabase:
         self.path = path_of(url)
         self._busy_timeout_ms = busy_timeout_ms
         self.connection: sqlite3.Connection
+        self._hasty: sqlite3.Connection | None = None
         #: Which file it is that `connection` writes, whatever its path names by now.
         self._file: tuple[int, int] | None = None
 
@@ -347,6 +367,7 @@ class SqliteDatabase:
         Its log stays behind under a name that a new file would take for its own. So what is in it goes to the file,
         wherever that is now, and it is removed; of several processes the first does that for all.
         """
+        self._drop_hasty()
         with _alone(self.path):
             if not self.path.exists():
                 with suppress(sqlite3.Error):
@@ -373,6 +394,25 @@ class SqliteDatabase:
             for state, run in groupby(rows, itemgetter(-1)):
                 self.connection.executemany(SQLITE.write[state], run)
 
+    def commit_at_once(self, rows: Sequence[Row]) -> bool:
+        """Write a few rows unless somebody else is writing; see `Database.commit_at_once`.
+
+        The write-ahead log is never put into the file here, which waits for the disk: the next group does that.
+        """
+        try:
+            hasty = self._hasty = self._hasty or _connect_hastily(self.path)
+            with transaction(hasty):
+                for row in rows:
+                    hasty.execute(SQLITE.write[row[-1]], row)
+        except (sqlite3.Error, ValueError, OverflowError):
+            return False
+        return not self.is_gone()
+
+    def _drop_hasty(self) -> None:
+        if self._hasty is not None:
+            self._hasty.close()
+            self._hasty = None
+
     def rows(self, since_ms: int, until_ms: int) -> Iterator[Row]:
         """Yield the rows of a span from a connection that only reads."""
         with reading(self.path) as connection:
@@ -389,4 +429,5 @@ class SqliteDatabase:
 
     def close(self) -> None:
         """Close the file."""
+        self._drop_hasty()
         self.connection.close()

@@ -39,8 +39,14 @@ GATHER_MS = 50
 #: How long after a failure the same rows are tried again, in milliseconds.
 RETRY_MS = 1_000
 
+#: How many queued rows one that is written at once may take along, and how many may be written so between two groups.
+AT_ONCE_QUEUED_MAX, AT_ONCE_COUNT_MAX = 8, 100
+
 #: Writes rows in their order and in one transaction; raises `LedgerBusy` if it may work later, else `LedgerError`.
 Commit = Callable[[Sequence[Row]], None]
+
+#: Writes rows now or not at all; returns whether they are written for sure.
+AtOnce = Callable[[Sequence[Row]], bool]
 
 #: Does a little of something that can wait; returns after how many milliseconds it wants to be asked again.
 Chore = Callable[[], int]
@@ -52,6 +58,11 @@ class Entry:
 
     row: Row | None
     waiter: asyncio.Future[None] | None = None
+
+
+def _never(_rows: Sequence[Row]) -> bool:
+    """Leave everything to the thread."""
+    return False
 
 
 def again(error: LedgerError) -> LedgerError:
@@ -88,16 +99,23 @@ def _as_ledger_error(error: Exception) -> LedgerError:
 
 
 class GroupWriter:
-    """Owns the queue and the thread; `commit` and `chore` are only ever called by that thread."""
+    """Owns the queue and the thread; `commit` and `chore` are only ever called by that thread.
+
+    `at_once` is called by whichever thread brings a row, but never while `commit` is under way.
+    """
 
     def __init__(
         self,
         commit: Commit,
         *,
+        at_once: AtOnce = _never,
         queue_limit_exchanges: int = QUEUE_LIMIT_EXCHANGES,
         chore: Chore | None = None,
     ) -> None:
         self._commit = commit
+        self._at_once = at_once
+        self._in_hand = False
+        self._at_once_count = 0
         self._chore = chore
         self._idle_ms = None if chore is None else 0
         self._limit = queue_limit_exchanges
@@ -127,6 +145,28 @@ class GroupWriter:
             if self._is_due() or not self._looks_by_itself:
                 self._ready.notify()
 
+    def write_at_once(self, row: Row) -> bool:
+        """Write one row and what is queued before it in the caller's own thread; return whether that was done.
+
+        It is not where anything might keep the caller waiting, and now and then because the database has work of its
+        own to do, which comes with a group.
+        """
+        if not self._ready.acquire(blocking=False):
+            return False
+        try:
+            rows = [entry.row for entry in self._entries if entry.row is not None and entry.waiter is None]
+            if not self._may_write_at_once(len(rows)) or not self._at_once([*rows, row]):
+                return False
+            self._entries.clear()
+            self._at_once_count += 1
+        finally:
+            self._ready.release()
+        return True
+
+    def _may_write_at_once(self, rows_count: int) -> bool:
+        few = rows_count == len(self._entries) <= AT_ONCE_QUEUED_MAX and self._at_once_count < AT_ONCE_COUNT_MAX
+        return few and self.trouble is None and not (self._in_hand or self._stopping)
+
     def _full(self) -> LedgerError:
         why = self.trouble.message if self.trouble else "It is slower than the traffic."
         return LedgerError(f"{self._limit} exchanges wait to be written to the ledger, which is the limit.", why)
@@ -140,6 +180,7 @@ class GroupWriter:
         while True:
             group, last = self._take()
             written = self._write(group)
+            self._in_hand = False
             if last and not (written and self._entries):
                 return
             if self._chore is not None and self.trouble is None:
@@ -158,6 +199,7 @@ class GroupWriter:
                 self._gather()
             group = list(islice(self._entries, GROUP_LIMIT_EXCHANGES))
             self._urgent = len(group) < len(self._entries)
+            self._in_hand, self._at_once_count = True, 0
             return group, self._stopping
 
     def _gather(self) -> bool:

@@ -56,6 +56,8 @@ class _Running:
         self._over = asyncio.Event()
         self._left = False
         self._complete = False
+        #: Whether the chunk that came last is the last one.
+        self.is_whole = False
         self.failure: Exception | None = None
         self.crash: Exception | None = None
         self._task = asyncio.create_task(self._run(app, _scope(request)))
@@ -103,9 +105,10 @@ class _Running:
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as the app sends it; raises `ConnectionResetError` if it ends in the middle."""
         while (message := await self._messages.get()) is not None:
+            self.is_whole = not message.get("more_body", False)
             if (chunk := message.get("body", b"")) and not self._bodiless:
                 yield chunk
-            if not message.get("more_body", False):
+            if self.is_whole:
                 return
         raise ConnectionResetError(f"the app broke off its answer ({self.crash!r})") from self.crash
 
@@ -128,6 +131,10 @@ class _AsgiResponse:
         self.status: int = head["status"]
         self.reason = HTTPStatus(self.status).phrase if self.status in _KNOWN else ""
         self.headers: RawHeaders = end_to_end((bytes(name), bytes(value)) for name, value in head.get("headers", ()))
+
+    @property
+    def is_whole(self) -> bool:
+        return self._running.is_whole
 
     def chunks(self) -> AsyncIterator[bytes]:
         return self._running.chunks()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 #: Header names and values as they stand on the wire, in their order.
@@ -34,10 +35,16 @@ SAID_ANEW = frozenset({b"host", b"expect"})
 
 def end_to_end(headers: Iterable[tuple[bytes, bytes]], *, without: frozenset[bytes] = frozenset()) -> RawHeaders:
     """Return the headers that travel past this hop, in their order, less those named in `without` (lower case)."""
-    pairs = list(headers)
-    listed = (value for name, value in pairs if name.lower() == b"connection")
-    dropped = HOP_BY_HOP | without | {token.strip().lower() for value in listed for token in value.split(b",")}
-    return [(name, value) for name, value in pairs if name.lower() not in dropped]
+    pairs = [(name.lower(), name, value) for name, value in headers]
+    dropped = _dropped(without)
+    if listed := [value for lower, _, value in pairs if lower == b"connection"]:
+        dropped = dropped | {token.strip().lower() for value in listed for token in value.split(b",")}
+    return [(name, value) for lower, name, value in pairs if lower not in dropped]
+
+
+@cache
+def _dropped(without: frozenset[bytes]) -> frozenset[bytes]:
+    return HOP_BY_HOP | without
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,11 @@ class UpstreamResponse(Protocol):
     status: int
     reason: str
     headers: RawHeaders
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the chunk that came last is known to be the last one."""
+        return False
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body's bytes as they arrive: not decompressed, not gathered, not split.

@@ -58,6 +58,9 @@ class _Connection(asyncio.Protocol):
     def __init__(self, pool: deque[_Connection]) -> None:
         self._loop = asyncio.get_running_loop()
         self._pool = pool
+        self._parts: list[bytes] = []
+        #: httptools hands each piece of a body to this, of a stream every event: nothing is as short as the list's own.
+        self.on_body = self._parts.append
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport
         self._waiter: asyncio.Future[None] | None = None
@@ -73,7 +76,7 @@ class _Connection(asyncio.Protocol):
         self.headers: RawHeaders = []
         self._head_bytes = 0
         self._has_head = self._until_close = self._complete = self._keeps_alive = False
-        self._parts: list[bytes] = []
+        self._parts.clear()
         self._buffered = 0
 
     # --- what asyncio says ---
@@ -94,6 +97,18 @@ class _Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(Cut(str(error)))
+        else:
+            self._hold(len(data))
+
+    def _hold(self, size: int) -> None:
+        """Tell of the parts that have just come, `size` bytes on the wire, and stop reading where too many wait."""
+        if not self._parts:
+            return
+        self._buffered += size
+        if self._buffered > READ_BUFFER_BYTES and not self._read_paused:
+            self._read_paused = True
+            self._transport.pause_reading()
+        self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._until_close and exc is None:
@@ -136,14 +151,6 @@ class _Connection(asyncio.Protocol):
             for name, value in self.headers
         )
         self._until_close = not framed and status not in _NO_BODY
-        self._wake()
-
-    def on_body(self, body: bytes) -> None:
-        self._parts.append(body)
-        self._buffered += len(body)
-        if self._buffered > READ_BUFFER_BYTES and not self._read_paused:
-            self._read_paused = True
-            self._transport.pause_reading()
         self._wake()
 
     def on_message_complete(self) -> None:
@@ -192,21 +199,26 @@ class _Connection(asyncio.Protocol):
         if not self._has_head:
             raise self._failure or Cut("it closed the connection")
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives; raise `ConnectionError` where it breaks off."""
-        while True:
-            if self._parts:
-                parts, self._parts, self._buffered = self._parts, [], 0
-                if self._read_paused and not self._failure:
-                    self._read_paused = False
-                    self._transport.resume_reading()
-                yield parts[0] if len(parts) == 1 else b"".join(parts)
-            elif self._complete:
-                return
-            elif self._failure:
+    async def chunk(self) -> bytes:
+        """Return what has arrived of the body, nothing after its end; raise `ConnectionError` where it breaks off."""
+        while not self._parts:
+            if self._complete:
+                return b""
+            if self._failure:
                 raise ConnectionResetError(f"the upstream broke off its answer ({self._failure})") from self._failure
-            else:
-                await self._news()
+            await self._news()
+        arrived = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts.clear()
+        self._buffered = 0
+        if self._read_paused and not self._failure:
+            self._read_paused = False
+            self._transport.resume_reading()
+        return arrived
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether `chunk` has returned all there is."""
+        return self._complete and not self._parts
 
     @property
     def is_open(self) -> bool:
@@ -237,10 +249,20 @@ class _DirectResponse:
         self.reason = connection.reason.decode("latin-1")
         self.headers: RawHeaders = end_to_end(connection.headers)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        if self._connection is not None:
-            async for chunk in self._connection.chunks():
-                yield chunk
+    @property
+    def is_whole(self) -> bool:
+        return self._connection is not None and self._connection.is_whole
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        return self
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._connection is not None and (chunk := await self._connection.chunk()):
+            return chunk
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         if self._connection is not None:

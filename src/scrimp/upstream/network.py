@@ -60,6 +60,10 @@ class _NetworkResponse:
         self.reason = response.reason or ""
         self.headers: RawHeaders = end_to_end(response.raw_headers)
 
+    @property
+    def is_whole(self) -> bool:
+        return self._response.content.at_eof()
+
     async def chunks(self) -> AsyncIterator[bytes]:
         content = self._response.content
         try:

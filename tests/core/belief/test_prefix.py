@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrimp.core.belief.prefix import Mark, Prompt, chain, find_marks, kept_blocks, read_prompt, tool_runs
+from scrimp.core.belief.prefix import (
+    Chain,
+    Mark,
+    Prompt,
+    chain,
+    chain_of,
+    find_marks,
+    front_of,
+    kept_blocks,
+    read_prompt,
+    tool_runs,
+)
 from scrimp.core.wire.request import Request, parse
 
 MARK = {"type": "ephemeral"}
@@ -164,3 +175,19 @@ def test_more_marks_than_allowed_are_none() -> None:
 
     assert 4 == len(find_marks(marked(4), marked(4).blocks))
     assert () == find_marks(marked(5), marked(5).blocks)
+
+
+@given(st.lists(st.sampled_from("aur"), max_size=8), st.booleans(), st.booleans(), st.integers(0, 12))
+def test_a_chain_goes_on_from_any_beginning(texts: list[str], has_tools: bool, has_system: bool, upto: int) -> None:
+    """With the chain of its first blocks known, the rest of it comes out the same."""
+    kinds = {
+        "a": {"type": "text", "text": "a"},
+        "u": {"type": "tool_use", "id": "t", "name": "a", "input": {}},
+        "r": {"type": "tool_result", "tool_use_id": "t", "content": "b"},
+    }
+    fields: dict[str, Any] = ({"tools": [{"name": "a"}]} if has_tools else {}) | ({"system": "s"} if has_system else {})
+    asked = request([{"role": "user", "content": [kinds[text] for text in texts]}], **fields)
+    whole = chain_of(asked, asked.blocks)
+    assert Chain(chain(asked, asked.blocks), tool_runs(asked.blocks)) == whole
+    assert whole == chain_of(asked, asked.blocks, Chain(whole.digests[:upto], whole.runs[:upto]))
+    assert has_tools + has_system == front_of(asked.blocks)

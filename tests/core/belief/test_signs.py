@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrimp.core.belief.signs import END_CHARACTERS, LONG_CHARACTERS, signs_of
+from scrimp.core.belief.signs import LONG_CHARACTERS, signs_of
+from scrimp.core.wire.spoken import END_CHARACTERS
 
 _LONG = "x" * (LONG_CHARACTERS + 1)
 

@@ -17,7 +17,6 @@ from scrimp.core.belief.templates import (
     VARIANTS_MAX,
     Family,
     Look,
-    Spot,
     canonical,
     lines_of,
     look,
@@ -47,6 +46,11 @@ def looks(prompts: Iterable[Prompt]) -> list[Look]:
     return found
 
 
+def places(seen: Look) -> list[tuple[int, tuple[int, ...]]]:
+    """Return where the volatile lines are: blocks, and lines of each."""
+    return [(spot.index, spot.lines) for spot in seen.spots]
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -66,7 +70,7 @@ def test_a_line_says_the_time_or_not(line: str, says: bool) -> None:
 def test_the_time_is_volatile_at_first_sight() -> None:
     """One sighting is enough, and it stays so while it changes."""
     seen = looks(prompt("\n".join([f"Current time: 12:01:{n:02d}", *STABLE])) for n in range(4))
-    assert [(Spot(0, (0,)),)] * 4 == [each.spots for each in seen]
+    assert [[(0, (0,))]] * 4 == [places(each) for each in seen]
     assert all(each.survival < 0.1 for each in seen)
 
 
@@ -83,7 +87,7 @@ def test_other_lines_are_volatile_once_they_changed(line: str, first: int) -> No
     words = [str(n * 13 + 1) if "Request" in line else names[n] for n in range(4)]
     seen = looks(prompt("\n".join([*STABLE[:9], line.format(word), *STABLE[9:]])) for word in words)
     assert [()] * first == [each.spots for each in seen[:first]]
-    assert all((Spot(0, (9,)),) == each.spots for each in seen[first:])
+    assert all([(0, (9,))] == places(each) for each in seen[first:])
 
 
 def test_two_sessions_that_each_stay_the_same_are_no_change() -> None:
@@ -148,7 +152,7 @@ def test_no_word_is_lost_where_lines_are_cut(lines: list[str]) -> None:
     """What stays and what goes are the lines of the text, each once and in order."""
     block = prompt("\n".join(lines)).blocks[0]
     cut = tuple(range(0, len(lines), 2)) if block.tier == "system" else ()
-    stays, goes = text_without(block, cut)
+    stays, goes = text_without(lines_of(block), cut)
     if cut and any(lines):
         assert (lines[1::2] or [""], lines[::2]) == (stays.split("\n"), goes.split("\n"))
 
@@ -159,6 +163,7 @@ def test_every_spot_is_a_line_of_its_block(heads: list[list[str]]) -> None:
     prompts = [prompt("\n".join([*head, *STABLE])) for head in heads]
     for each, seen in zip(prompts, looks(prompts), strict=True):
         for spot in seen.spots:
-            assert set(spot.lines) <= set(range(len(lines_of(each.blocks[spot.index]))))
-            stays, _ = text_without(each.blocks[spot.index], spot.lines)
+            assert lines_of(each.blocks[spot.index]) == [*spot.text]
+            assert set(spot.lines) <= set(range(len(spot.text)))
+            stays, _ = text_without(spot.text, spot.lines)
             assert stays.endswith(STABLE[-1])

@@ -38,7 +38,7 @@ def prompt_of(system: list[dict[str, Any]], blocks: list[dict[str, Any]]) -> tup
 
 def asked(belief: Belief, prompt: Prompt, now_ms: int, *, marked: bool) -> list[Marking]:
     """Ask for the options of a prompt."""
-    return options(prompt, belief, TTLS, CARD, now_ms, marked=marked)
+    return options(prompt, belief, TTLS, CARD, now_ms, kinds(prompt), marked=marked)
 
 
 def sent(belief: Belief, prompt: Prompt, name: str, at_ms: int) -> Belief:
@@ -134,3 +134,12 @@ def test_another_lifetime_keeps_the_order_and_the_places(drawn: tuple[Prompt, bo
     assert sorted(lives, reverse=True) == lives
     assert [mark.index for mark in prompt.marks] == [mark.index for mark in changed]
     assert {ttl} >= {mark.ttl for mark in changed}
+
+
+def test_siblings_find_what_stands_before_their_messages() -> None:
+    """What nobody marked is marked at the end of its system prompt, too, whose tokens are written anyway."""
+    prompt, marked = prompt_of([{"type": "text", "text": "manual"}], [{"type": "text", "text": "task one"}])
+    assert not marked
+    (found,) = asked(Belief(), prompt, 0, marked=False)
+    assert [0, 1] == [mark.index for mark in found.marks]
+    assert 1 == len({mark.ttl for mark in found.marks})

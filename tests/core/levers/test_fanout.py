@@ -11,7 +11,7 @@ from scrimp.core.belief.cache import Split, predict
 from scrimp.core.belief.events import FirstToken, RequestArrived, RequestFailed
 from scrimp.core.belief.prefix import Prompt, read_prompt
 from scrimp.core.belief.session import Belief, step
-from scrimp.core.levers.fanout import KNOWN_FROM, Wait, patience_ms, wait_for
+from scrimp.core.levers.fanout import KNOWN_FROM, Wait, landed, patience_ms, under_way, wait_for
 from scrimp.core.wire.request import parse
 
 NANO_USD = {"read": 200, "written": 5_000, "plain": 4_000}
@@ -43,8 +43,9 @@ def sent(belief: Belief, prompt: Prompt, name: str, at_ms: int) -> Belief:
 
 def asked(belief: Belief, prompt: Prompt, now_ms: int) -> Wait | None:
     """Ask whom a prompt should wait for."""
-    split = predict(belief.caches.get(prompt.cache, {}), prompt, now_ms, belief.rules)
-    return wait_for(prompt, split, belief, now_ms, cost)
+    then = landed(belief, prompt.cache)
+    splits = [predict(each.caches.get(prompt.cache, {}), prompt, now_ms, each.rules) for each in (belief, then)]
+    return wait_for(prompt, splits[1], belief, now_ms, cost(splits[0]) - cost(splits[1]))
 
 
 def test_the_second_of_two_waits_for_the_first_s_first_token() -> None:
@@ -98,3 +99,21 @@ def test_a_wait_is_never_longer_than_patience(tokens: int, pause_ms: int) -> Non
     wait = asked(belief, sibling(tokens, 1), pause_ms)
     if wait is not None:
         assert pause_ms < wait.until_ms <= patience_ms(belief, belief.flights["first"])
+
+
+@given(st.lists(st.sampled_from(["first token", "failed", "pending"]), max_size=6))
+def test_what_is_under_way_lands(ends: list[str]) -> None:
+    """Exactly the prefixes without a first token are under way; once they land nothing is, and nothing else changed."""
+    belief = Belief()
+    for number, end in enumerate(ends):
+        belief = sent(belief, sibling(5_000 + number), f"x{number}", 0)
+        if end != "pending":
+            event = FirstToken(f"x{number}", 1) if end == "first token" else RequestFailed(f"x{number}", 1)
+            belief = step(belief, event)
+    cache = sibling(1).cache
+    entries = belief.caches.get(cache, {})
+    assert {digest for digest, entry in entries.items() if entry.flights} == under_way(belief, cache)
+    then = landed(belief, cache)
+    assert set() == under_way(then, cache)
+    assert entries.keys() == then.caches[cache].keys()
+    assert all(entries[digest].expires_at_ms == entry.expires_at_ms for digest, entry in then.caches[cache].items())

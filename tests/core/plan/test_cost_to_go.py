@@ -32,14 +32,16 @@ def taught(returns: int, times: int) -> Sightings:
 def test_it_lies_between_all_read_and_all_written(places: set[int], returns: int) -> None:
     """No request of the same length is expected to cost less than reading all of it, or more than writing all of it."""
     _, prompt = read(body_of(TEXTS, places))
-    found = expected_input_nano_usd(prompt, prompt.marks, taught(returns, 30), CARD)
+    found = expected_input_nano_usd(prompt, prompt.marks, taught(returns, 30), CARD, kinds(prompt))
     assert 200 * prompt.total_tokens - 1 <= found <= 5_000 * prompt.total_tokens + 1
 
 
 def test_without_marks_everything_is_plain() -> None:
     """A prompt without marks costs its plain price, whatever comes back."""
     _, prompt = read(body_of(TEXTS, set()))
-    assert expected_input_nano_usd(prompt, (), taught(20, 30), CARD) == pytest.approx(4_000 * prompt.total_tokens)
+    assert expected_input_nano_usd(prompt, (), taught(20, 30), CARD, kinds(prompt)) == pytest.approx(
+        4_000 * prompt.total_tokens
+    )
 
 
 @given(st.integers(1, 40))
@@ -50,5 +52,7 @@ def test_a_mark_pays_from_its_break_even_on(returns: int) -> None:
     marked = msgspec.structs.replace(prompt, marks=(Mark(5, "5m"),))
     returned = sightings.depths[prompt.digests[5]].returns
     chance = returned.chance("5m", sightings.kinds[kinds(prompt)[prompt.digests[5]]].chance("5m", 0.5, 20), 2)
-    cheaper = expected_input_nano_usd(marked, marked.marks, sightings, CARD) < 4_000 * prompt.total_tokens
+    cheaper = (
+        expected_input_nano_usd(marked, marked.marks, sightings, CARD, kinds(marked)) < 4_000 * prompt.total_tokens
+    )
     assert (chance > break_even_chance(CARD, "5m")) == cheaper

@@ -36,6 +36,15 @@ def test_nothing_changed_means_the_same_bill(lines: list[UsageLine], usage: Usag
     assert tuple(lines) == lines_alone(lines, split, split)
 
 
+@given(st.builds(UsageLine, bills, st.just("m")), inputs)
+def test_what_was_waited_for_would_have_been_paid_alone(line: UsageLine, usage: Usage) -> None:
+    """Where a request that waited read more than was expected, its bill alone is what was expected; else its own."""
+    split, alone = Split(None, (), usage), stretched(usage, line.usage)
+    more = line.usage.cache_read_input_tokens - alone.cache_read_input_tokens
+    (found,) = lines_alone([line], split, split, waited=True)
+    assert (alone if more > 1_000 else line.usage) == found.usage
+
+
 def test_only_the_executor_s_first_line_is_divided_anew() -> None:
     """What is billed on top, as a compaction, has a prompt of its own that we did not plan."""
     lines = [UsageLine(Usage(5), "m", kind="compaction"), UsageLine(Usage(100), "m", kind="message")]

@@ -32,8 +32,12 @@ def block(value: dict[str, Any]) -> Block:
     ],
 )
 def test_what_may_be_marked(value: dict[str, Any], markable: bool) -> None:
-    """Thinking and empty text may not carry cache_control (API docs)."""
+    """Thinking and empty text may not carry cache_control (API docs), however a client writes them."""
     assert markable == block(value).markable
+    turned = dict(reversed((value | {"cache_control": {"type": "ephemeral"}}).items()))
+    for written in (value, turned):
+        (read,) = content_blocks("messages", "m", "user", msgspec.Raw(b"[%b]" % msgspec.json.encode(written)))
+        assert markable == read.markable
 
 
 @pytest.mark.parametrize("value", [{"type": "text", "text": 5}, {"type": "text"}, {"type": "image"}])

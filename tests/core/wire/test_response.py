@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from scrimp.core.wire import response
 from scrimp.core.wire.response import Answer, CacheMiss, ResponseMeter
+from scrimp.core.wire.spoken import Spoken
 from scrimp.core.wire.usage import Usage
 
 START = {
@@ -225,3 +226,36 @@ def test_the_api_s_reason_for_a_cache_miss_is_read() -> None:
 def test_diagnostics_that_say_nothing_cost_nothing(diagnostics: object) -> None:
     """Null, pending and what cannot be read leave the rest of the answer as it is."""
     assert None is _diagnosed(diagnostics)
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
+def test_what_an_answer_says_is_heard_where_somebody_listens(kind: str) -> None:
+    """Its length, its question and its tools as numbers and names; nobody hears it by default."""
+    use = {"type": "tool_use", "id": "t", "name": "Bash", "input": {}}
+    said = [{"type": "text", "text": "Shall I?"}, use]
+    body = json.dumps({"type": "message", **START["message"], "content": said}).encode()  # type: ignore[dict-item]
+    if kind == "text/event-stream":
+        text = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Shall I?"}}
+        body = sse(START, text, {"type": "content_block_start", "index": 1, "content_block": use}, DELTA)
+    for listens, expected in ((True, Spoken(8, asks=True, tools=frozenset({"Bash"}))), (False, None)):
+        meter = ResponseMeter(kind, None, listens=listens)
+        for at in range(0, len(body), 7):
+            meter.feed(body[at : at + 7])
+        assert expected == meter.answer().spoken
+        assert expected == meter.answer().spoken
+
+
+def test_every_event_that_is_read_is_found_by_its_words() -> None:
+    """The stream is searched for parts of names, and none that matters is without one."""
+    usage = b'"usage":{"input_tokens":3,"output_tokens":1}'
+    stream = (
+        b'event: message_start\ndata: {"message":{"id":"m","model":"claude-opus-5-5",%b}}\n\n' % usage
+        + b'event: message_delta\ndata: {"delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":9}}\n\n'
+        + b'event: error\ndata: {"error":{"type":"overloaded_error"}}\n\n'
+    )
+    meter, begun = ResponseMeter("text/event-stream", None), ResponseMeter("text/event-stream", None)
+    meter.feed(stream)
+    begun.feed(b'event: content_block_start\ndata: {"index":0}\n\n')
+    answer = meter.answer()
+    assert ("m", "end_turn", "overloaded_error") == (answer.message_id, answer.stop_reason, answer.error_type)
+    assert begun.first_token_seen

@@ -1,4 +1,7 @@
-"""claude-agent-sdk: does what its argument names, and prints what came of it as one JSON value."""
+"""claude-agent-sdk: does what its first argument names, and prints what came of it as one JSON value.
+
+More arguments are environment variables of its Claude Code, as NAME=value.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from claude_agent_sdk import (  # type: ignore[import-not-found]  # installed be
 )
 
 LOOKED: list[str] = []
+MORE = dict(argument.split("=", 1) for argument in sys.argv[2:])
 
 
 async def _look(given: dict[str, Any]) -> dict[str, Any]:
@@ -34,12 +38,12 @@ def _own_tool() -> Any:
         mcp_servers={"own": create_sdk_mcp_server("own", tools=[look])},
         allowed_tools=["mcp__own__look"],
         setting_sources=[],
-        env={"ENABLE_TOOL_SEARCH": "false"},
+        env={"ENABLE_TOOL_SEARCH": "false", **MORE},
     )
 
 
 async def _query() -> list[Any]:
-    options = ClaudeAgentOptions(permission_mode="bypassPermissions", setting_sources=[])
+    options = ClaudeAgentOptions(permission_mode="bypassPermissions", setting_sources=[], env=MORE)
     return [message async for message in query(prompt="SCENARIO:loop2 look", options=options)]
 
 

@@ -3,7 +3,7 @@ import Anthropic from "@anthropic-ai/sdk";
 import { betaTool } from "@anthropic-ai/sdk/helpers/beta/json-schema";
 
 const client = new Anthropic({ timeout: 2000 });
-const [what, prompt = "SCENARIO:hello Grüße, 你好"] = process.argv.slice(2);
+const [what, prompt = "SCENARIO:hello Grüße, 你好", marking] = process.argv.slice(2);
 const request = {
   model: "claude-opus-5-5",
   max_tokens: 1000,
@@ -32,7 +32,34 @@ async function runner(streaming) {
   return { read, told };
 }
 
+const mark = { cache_control: { type: "ephemeral" } };
+const markings = {
+  own: (messages) => {
+    const [last, ...before] = messages.toReversed();
+    const [block, ...others] = last.content.toReversed();
+    return { messages: [...before.reverse(), { ...last, content: [...others.reverse(), { ...block, ...mark }] }] };
+  },
+  none: (messages) => ({ messages, system: [{ ...request.system[0], cache_control: null }] }),
+  automatic: (messages) => ({ messages, system: [{ ...request.system[0], cache_control: null }], ...mark }),
+};
+
+async function loop() {
+  const input_schema = { type: "object", properties: { command: { type: "string" } }, required: ["command"] };
+  const tools = [{ name: "Bash", description: "Run a command.", input_schema }];
+  const messages = [{ role: "user", content: [{ type: "text", text: prompt }] }];
+  for (const said of messages.values()) {
+    if (said.role === "assistant") continue;
+    const { content } = await client.messages.create({ ...request, tools, ...markings[marking](messages) });
+    messages.push({ role: "assistant", content });
+    const ran = ({ id, input }) => ({ type: "tool_result", tool_use_id: id, content: `${input.command} `.repeat(200) });
+    const results = content.filter((block) => block.type === "tool_use").map(ran);
+    if (results.length) messages.push({ role: "user", content: results });
+  }
+  return { said: messages.map(({ content }) => content) };
+}
+
 const ways = {
+  loop,
   create: async () => ({ message: await client.messages.create(request) }),
   raw: async () => {
     const { data, response } = await client.messages.create(request).withResponse();

@@ -233,13 +233,13 @@ def dropped(account: Account, thread: str) -> Account:
 
 def observed(account: Account, now_ms: int) -> Account:
     """Count how long open pauses have been seen open by now: all that is known of them is that nobody came back yet."""
+    counted: dict[str, Pause] = {}
     for thread, pause in account.pauses.items():
         age_ms = min(now_ms - pause.since_ms, FORGOTTEN_MS)
         if pause.is_human and age_ms > pause.counted_ms + pause.counted_ms // _COUNT_EVERY:
             account = _counted(account, pause, age_ms, returned=False)
-            kept = msgspec.structs.replace(account.pauses[thread], counted_ms=age_ms)
-            account = msgspec.structs.replace(account, pauses={**account.pauses, thread: kept})
-    return account
+            counted[thread] = msgspec.structs.replace(pause, counted_ms=age_ms)
+    return msgspec.structs.replace(account, pauses={**account.pauses, **counted}) if counted else account
 
 
 def forgotten(account: Account, now_ms: int) -> list[str]:

@@ -7,13 +7,15 @@ import msgspec
 from scrimp.core.wire.usage import Usage, UsageLine
 
 #: Who caused an exchange: the client itself, or something that we sent on its behalf and must own up to.
-ORIGINS = ("client", "ping", "prime", "triage", "summary", "recall", "shadow", "escalation")
+CLIENT, PING = "client", "ping"
+ORIGINS = (CLIENT, PING, "prime", "triage", "summary", "recall", "shadow", "escalation")
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """One request and its response. None means "not known", never zero. Times are milliseconds since the epoch.
 
-    * `source` says where the record comes from: "gateway", "claude-code", "otel" or "export".
+    * `origin` is one of `ORIGINS`; `payer` is the session that something of ours was sent for, None for a client's own.
+    * `source` says where the record comes from: "gateway", "sdk", "claude-code", "otel" or "export".
     * `usage_complete` is False where the final usage never arrived: the counts are then lower bounds.
     * `cost_nano_usd` is the cost where `usage_complete`, else the least that it can have been; `cost_upper_nano_usd` is
       the most that it can have been (`scrimp.core.wire.ceiling`): the cost itself where the usage is complete, 0 where
@@ -31,7 +33,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     exchange_id: str
     opened_at_ms: int
     source: str
-    origin: str = "client"
+    origin: str = CLIENT
     payer: str | None = None
     closed_at_ms: int | None = None
     first_token_at_ms: int | None = None

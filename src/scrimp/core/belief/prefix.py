@@ -7,9 +7,10 @@ identical segments). Thinking that the model drops from earlier turns is not in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2s
-from itertools import accumulate
+from itertools import accumulate, groupby, takewhile
+from operator import attrgetter
 from typing import Literal
 
 import msgspec
@@ -21,6 +22,7 @@ from scrimp.core.wire.request import Request
 #: Breakpoints that a request may have, the automatic one included (API docs, prompt caching).
 MARKS_MAX = 4
 _DIGEST_BYTES = 16
+_TIER_OF = attrgetter("tier")
 THINKING = frozenset({"thinking", "redacted_thinking"})
 #: Runs of these count as one look-back position (newer rule; see `CacheRules.tool_runs_count_once`).
 _RUN_KINDS = frozenset({"tool_use", "tool_result"})
@@ -101,7 +103,9 @@ def kept_blocks(request: Request, heard: Heard = NOTHING_HEARD) -> tuple[Block, 
     """
     habit: int | Literal["all"] = "all" if traits(request.model).keeps_thinking else 1
     turns = request.thinking_turns or habit
-    if all(block.kind not in THINKING for block in request.blocks):
+    if turns == "all" and not heard.foreign:
+        return request.blocks
+    if THINKING.isdisjoint([block.kind for block in request.blocks]):
         return request.blocks
     starts = _turn_starts(request.blocks)
     first = 0 if turns == "all" or len(starts) < turns else starts[-turns]
@@ -123,17 +127,49 @@ def _turn_starts(blocks: Sequence[Block]) -> list[int]:
     return sorted(starts.values())
 
 
-def chain(request: Request, blocks: Sequence[Block]) -> tuple[bytes, ...]:
-    """Return the rolling digest at each block."""
+def front_of(blocks: Sequence[Block]) -> int:
+    """Return how many blocks stand before the messages."""
+    return next((i for i, block in enumerate(blocks) if block.tier == "messages"), len(blocks))
+
+
+class Chain(msgspec.Struct, frozen=True, gc=False):
+    """What is known of each block from those up to it alone: the rolling digest, and the number of its tool run."""
+
+    digests: tuple[bytes, ...] = ()
+    runs: tuple[int, ...] = ()
+
+
+NO_CHAIN = Chain()
+#: Works out the chain of the blocks that a request's model sees.
+Chainer = Callable[[Request, Sequence[Block]], Chain]
+
+
+def chain_of(request: Request, blocks: Sequence[Block], known: Chain = NO_CHAIN) -> Chain:
+    """Return the chain of blocks; `known` is that of the first of them, under the same settings."""
+    return Chain(chain(request, blocks, known.digests), tool_runs(blocks, known.runs))
+
+
+def chain(request: Request, blocks: Sequence[Block], known: tuple[bytes, ...] = ()) -> tuple[bytes, ...]:
+    """Return the rolling digest at each block; `known` are those of the first of them."""
     salts: dict[Tier, bytes] = dict(request.settings)
-    entered: set[Tier] = set()
-    digest, digests = b"", []
-    for block in blocks:
-        salt = b"" if block.tier in entered else _salts_upto(block.tier, entered, salts)
-        entered.add(block.tier)
-        digest = blake2s(digest + salt + block.digest, digest_size=_DIGEST_BYTES).digest()
-        digests.append(digest)
-    return tuple(digests)
+    entered = _tiers_of(blocks, len(known))
+    digest, digests = known[-1] if known else b"", []
+    for tier, alike in groupby(blocks[len(known) :], _TIER_OF):
+        salt = b"" if tier in entered else _salts_upto(tier, entered, salts)
+        entered.add(tier)
+        for block in alike:
+            digest = blake2s(digest + salt + block.digest, digest_size=_DIGEST_BYTES).digest()
+            digests.append(digest)
+            salt = b""
+    return (*known, *digests)
+
+
+def _tiers_of(blocks: Sequence[Block], count: int) -> set[Tier]:
+    """Return the tiers of the first blocks, so many of them; tiers stand in order, so only the last one is long."""
+    if not count:
+        return set()
+    last = blocks[count - 1].tier
+    return {last, *(block.tier for block in takewhile(lambda block: block.tier != last, blocks))}
 
 
 def _salts_upto(tier: Tier, entered: set[Tier], salts: dict[Tier, bytes]) -> bytes:
@@ -142,12 +178,17 @@ def _salts_upto(tier: Tier, entered: set[Tier], salts: dict[Tier, bytes]) -> byt
     return b"".join(b"\x00" + salts.get(each, b"") for each in upto if each not in entered)
 
 
-def tool_runs(blocks: Sequence[Block]) -> tuple[int, ...]:
-    """Return each block's look-back number; a run of tool_use, or of tool_result, blocks shares one."""
-    starts = (
-        i == 0 or block.kind not in _RUN_KINDS or block.kind != blocks[i - 1].kind for i, block in enumerate(blocks)
-    )
-    return tuple(accumulate(int(start) for start in starts))
+def tool_runs(blocks: Sequence[Block], known: tuple[int, ...] = ()) -> tuple[int, ...]:
+    """Return each block's look-back number; a run of tool_use, or of tool_result, blocks shares one.
+
+    `known` are the numbers of the first blocks.
+    """
+    kinds = [block.kind for block in blocks[max(0, len(known) - 1) :]]
+    before = kinds[:1] if known else [""]
+    later = kinds[1:] if known else kinds
+    starts = (kind not in _RUN_KINDS or kind != last for last, kind in zip([*before, *later], later, strict=False))
+    counted = accumulate(map(int, starts), initial=known[-1] if known else 0)
+    return (*known, *tuple(counted)[1:])
 
 
 def find_marks(request: Request, blocks: Sequence[Block]) -> tuple[Mark, ...]:
@@ -169,21 +210,30 @@ def cache_of(request: Request) -> str:
 
 
 def read_prompt(
-    request: Request, block_tokens: Sequence[int], tail_tokens: int = 0, heard: Heard = NOTHING_HEARD
+    request: Request,
+    block_tokens: Sequence[int],
+    tail_tokens: int = 0,
+    heard: Heard = NOTHING_HEARD,
+    kept: tuple[Block, ...] | None = None,
+    chains: Chainer = chain_of,
 ) -> Prompt:
-    """Build the chain. `block_tokens` holds the tokens of each of `kept_blocks(request, heard)`, in order."""
-    blocks = kept_blocks(request, heard)
-    digests, tokens = chain(request, blocks), tuple(accumulate(block_tokens))
+    """Build the chain. `block_tokens` holds the tokens of each of `kept_blocks(request, heard)`, in order.
+
+    `kept` are these blocks, for a caller that has them; `chains` may stand in for `chain_of` if it gives the same
+    answers, for instance remembered ones.
+    """
+    blocks = kept_blocks(request, heard) if kept is None else kept
+    found, tokens = chains(request, blocks), tuple(accumulate(block_tokens))
     return Prompt(
         cache=cache_of(request),
         model=request.model,
         blocks=blocks,
-        digests=digests,
+        digests=found.digests,
         tokens=tokens,
-        runs=tool_runs(blocks),
+        runs=found.runs,
         marks=find_marks(request, blocks),
         total_tokens=(tokens[-1] if tokens else 0) + tail_tokens,
-        own_marks=_own_marks(blocks, digests, heard),
+        own_marks=_own_marks(blocks, found.digests, heard),
     )
 
 

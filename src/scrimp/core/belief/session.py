@@ -6,15 +6,16 @@ reached from it, whatever session id a request claims.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2s
-from itertools import islice, takewhile
-from typing import TypeVar
+from itertools import chain, islice, takewhile
+from typing import TypeVar, overload
 
 import msgspec
 
 from scrimp.core.belief.cache import CacheRules, Entries, drop, land, send
 from scrimp.core.belief.events import Event, FirstToken, RequestArrived, RequestFailed, UsageSeen
+from scrimp.core.belief.prefix import front_of
 from scrimp.core.belief.sightings import Sightings, see
 from scrimp.core.belief.templates import FAMILIES_MAX, Family
 from scrimp.core.wire.blocks import Block
@@ -27,7 +28,7 @@ V = TypeVar("V")
 
 _DIGEST_BYTES = 16
 #: The chains of digests by which conversations are recognised; see `trails`.
-Trails = tuple[tuple[bytes, ...], tuple[bytes, ...]]
+Trails = tuple[Sequence[bytes], tuple[bytes, ...]]
 
 #: Sessions remembered per principal; the least recently used go first. Forgetting one only costs predictions.
 SESSIONS_MAX = 512
@@ -106,23 +107,42 @@ class Belief(msgspec.Struct, frozen=True):
     rules: CacheRules = CacheRules()
 
 
-def trails(request: Request) -> Trails:
+class _Seeded(Sequence[bytes]):
+    """A chain told apart by a seed; a digest is worked out when it is asked for, which few ever are."""
+
+    def __init__(self, seed: bytes, chain: tuple[bytes, ...]) -> None:
+        self._seed = seed
+        self._chain = chain
+
+    def __len__(self) -> int:
+        return len(self._chain)
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> _Seeded: ...
+    def __getitem__(self, at: int | slice) -> bytes | _Seeded:
+        if isinstance(at, slice):
+            return _Seeded(self._seed, self._chain[at])
+        return blake2s(self._seed + self._chain[at], digest_size=_DIGEST_BYTES).digest()
+
+
+def trails(request: Request, known: tuple[bytes, ...] = ()) -> Trails:
     """Return two chains of digests over the messages: one seeded by tools and system, one by nothing.
+
+    `known` is the beginning of the latter, for a caller that has it.
 
     Unlike a prompt's chain they hold no setting and drop no thinking: a session survives a change of model or effort,
     and by the second chain even a system prompt that says another time of day in every request.
     """
-    before = blake2s(b"".join(block.digest for block in request.blocks if block.tier != "messages")).digest()
-    digests = [block.digest for block in request.tier("messages")]
-    return _trail(before, digests), _trail(b"", digests)
-
-
-def _trail(digest: bytes, blocks: Sequence[bytes]) -> tuple[bytes, ...]:
-    trail = []
-    for block in blocks:
-        digest = blake2s(digest + block, digest_size=_DIGEST_BYTES).digest()
+    front = front_of(request.blocks)
+    before = blake2s(b"".join([block.digest for block in request.blocks[:front]])).digest()
+    digest, trail = known[-1] if known else b"", list(known)
+    for block in request.blocks[front + len(known) :]:
+        digest = blake2s(digest + block.digest, digest_size=_DIGEST_BYTES).digest()
         trail.append(digest)
-    return tuple(trail)
+    messages_alone = tuple(trail)
+    return _Seeded(before, messages_alone), messages_alone
 
 
 def offers_server_tools(blocks: Sequence[Block]) -> bool:
@@ -140,8 +160,18 @@ def session_of(belief: Belief, request: Request, stated: str | None, fresh: str,
         return stated
     whole, messages_alone = found or trails(request)
     # Equal opening words under another system prompt are another conversation; only going on makes them one.
-    candidates = (*reversed(whole), *reversed(messages_alone[:-1]))
+    candidates = chain(_ends(belief, (whole, messages_alone)), reversed(messages_alone[:-1]))
     return next((belief.tails[digest].session_id for digest in candidates if digest in belief.tails), fresh)
+
+
+def _ends(belief: Belief, found: Trails) -> Iterator[bytes]:
+    """Return the digests of the first chain that can be ends of conversations, the longest one first.
+
+    An end is remembered by both chains, so where the second one has none, the first one need not be worked out.
+    """
+    whole, messages_alone = found
+    places = [i for i, digest in enumerate(messages_alone) if digest in belief.tails]
+    return (whole[i] for i in reversed(places))
 
 
 def thread_of(belief: Belief, found: Trails, fresh: str) -> str:
@@ -149,8 +179,8 @@ def thread_of(belief: Belief, found: Trails, fresh: str) -> str:
 
     One session can hold several: agents, and small requests that a client sends beside its conversation.
     """
-    whole, _ = found
-    return next((belief.tails[digest].thread for digest in reversed(whole) if digest in belief.tails), fresh) or fresh
+    ends = _ends(belief, found)
+    return next((belief.tails[digest].thread for digest in ends if digest in belief.tails), fresh) or fresh
 
 
 def tails_of(request: Request, found: Trails | None = None) -> tuple[bytes, ...]:

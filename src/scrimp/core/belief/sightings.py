@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from scrimp.core.belief.cache import TTL_MS
-from scrimp.core.belief.prefix import Prompt
+from scrimp.core.belief.prefix import Prompt, front_of
 from scrimp.core.wire.blocks import Block, Ttl
 from scrimp.core.wire.models import traits
 
@@ -36,15 +36,11 @@ KIND_WEIGHT = 2.0
 
 def depths(prompt: Prompt) -> tuple[int, ...]:
     """Return the indices at which prompts branch: ends of tiers and of system blocks, first messages, the whole."""
-    ends = {len(prompt.blocks) - 1} if prompt.blocks else set()
-    head = 0
-    for i, block in enumerate(prompt.blocks):
-        last_of_tier = i + 1 == len(prompt.blocks) or prompt.blocks[i + 1].tier != block.tier
-        head += block.tier == "messages"
-        if last_of_tier or block.tier == "system" or (block.tier == "messages" and head <= _HEAD_BLOCKS):
-            ends.add(i)
+    count, front = len(prompt.blocks), front_of(prompt.blocks)
+    tools = sum(block.tier == "tools" for block in prompt.blocks[:front])
+    ends = {tools - 1, *range(tools, min(front + _HEAD_BLOCKS, count)), count - 1}
     shortest = traits(prompt.model).min_cacheable_tokens
-    eligible = (_markable_upto(prompt.blocks, i) for i in sorted(ends))
+    eligible = (_markable_upto(prompt.blocks, i) for i in ends if i >= 0)
     return tuple(sorted({i for i in eligible if i is not None and prompt.tokens[i] >= shortest}))
 
 
@@ -59,7 +55,7 @@ def kinds(prompt: Prompt) -> dict[bytes, bytes]:
     Prompts of one application offer the same tools, whatever volatile text their system prompt begins with. Those that
     were put in order come back more often than those that were not, so they are kinds of their own.
     """
-    tools = next((prompt.digests[i] for i in reversed(range(len(prompt.blocks))) if _is_tool(prompt, i)), b"")
+    tools = next((prompt.digests[i] for i in reversed(range(front_of(prompt.blocks))) if _is_tool(prompt, i)), b"")
     last, ordered = len(prompt.blocks) - 1, b"ordered|" if prompt.is_ordered else b""
     return {
         prompt.digests[i]: ordered + _place(prompt, i, last) + prompt.cache.encode() + tools for i in depths(prompt)
@@ -123,10 +119,8 @@ class Sightings(msgspec.Struct, frozen=True):
 def see(sightings: Sightings, carried: Iterable[bytes], fresh: Mapping[bytes, bytes], now_ms: int) -> Sightings:
     """Record a request: the digests it carries, and the depths of it that are worth knowing with their kinds."""
     depths, kinds = dict(sightings.depths), dict(sightings.kinds)
-    for digest in carried:
-        before = depths.pop(digest, None)
-        if before is not None:
-            _came_back(depths, kinds, digest, before, now_ms)
+    for digest in tuple(filter(depths.__contains__, carried)):
+        _came_back(depths, kinds, digest, depths.pop(digest), now_ms)
     for digest, kind in fresh.items():
         if digest not in depths:
             depths[digest] = Sighting(kind, now_ms)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from scrimp.core.wire.spoken import asks
+
 #: An answer of more characters than this is a text to be read, not a note that something is done.
 LONG_CHARACTERS = 1_000
-#: A question mark among this many last characters asks the user something.
-END_CHARACTERS = 300
 
 #: Tools of coding agents that change files.
 EDITING_TOOLS = frozenset({"Edit", "MultiEdit", "NotebookEdit", "Write", "str_replace_based_edit_tool"})
@@ -24,4 +24,14 @@ def signs_of(text: str, tools: Iterable[str]) -> int:
     `text` is all that the turn's last answer says; `tools` are the names of those that the whole turn used.
     """
     text = text.strip()
-    return (len(text) > LONG_CHARACTERS) + ("?" in text[-END_CHARACTERS:]) + EDITING_TOOLS.isdisjoint(tools)
+    return signs_in(len(text), asks=asks(text), edited=edits(tools))
+
+
+def signs_in(characters: int, *, asks: bool, edited: bool) -> int:
+    """Count the signs of an answer of so many characters; `edited` says whether its turn changed a file."""
+    return (characters > LONG_CHARACTERS) + asks + (not edited)
+
+
+def edits(tools: Iterable[str]) -> bool:
+    """Whether one of these tools changes files."""
+    return not EDITING_TOOLS.isdisjoint(tools)

@@ -14,13 +14,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
+from functools import lru_cache
 from hashlib import blake2s
-from itertools import takewhile
+from itertools import chain, compress, count
+from operator import ne
 
 import msgspec
 
-from scrimp.core.belief.prefix import Prompt
-from scrimp.core.wire.blocks import Block, block_text, unmarked
+from scrimp.core.belief.prefix import Prompt, front_of
+from scrimp.core.wire.blocks import Block, block_text
 from scrimp.core.wire.surrogates import UNREADABLE
 
 #: Families remembered per principal, templates of each, and system prompts or tool orders by which one is recognised.
@@ -34,6 +36,8 @@ VOLATILE_BYTES_MAX = 2_048
 VOLATILE_SHARE = 4
 #: Lines that two prompts do not share at either end and that are still looked through for common ones.
 _MIDDLE_MAX = 200
+#: Lines whose reading is remembered, and the longest that is, in characters: a system prompt comes again and again.
+_LINES_REMEMBERED, _LINE_CHARS_MAX = 8_192, 512
 #: Sightings of a change, after which lines are volatile.
 CHANGES_MIN = 2
 #: How many outcomes the first guess is worth, and the guess that a prompt comes back as it is: of one that says what
@@ -98,10 +102,11 @@ class Family(msgspec.Struct, frozen=True):
 
 
 class Spot(msgspec.Struct, frozen=True, gc=False):
-    """The volatile lines of one system block: the block's index in the chain, and their numbers from 0."""
+    """The volatile lines of one system block: the block's index in the chain, their numbers from 0, and its text."""
 
     index: int
     lines: tuple[int, ...]
+    text: tuple[str, ...]
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -119,7 +124,7 @@ class Look(msgspec.Struct, frozen=True):
 
 def look(families: Mapping[bytes, Family], prompt: Prompt) -> Look:
     """Compare a prompt with those of its family."""
-    front = list(takewhile(lambda block: block.tier != "messages", prompt.blocks))
+    front = prompt.blocks[: front_of(prompt.blocks)]
     tools = [block for block in front if block.path.startswith("tools.")]
     system = [(i, block) for i, block in enumerate(front) if block.path.startswith("system.")]
     key = _digest(sorted(str(tool.name).encode() for tool in tools))
@@ -148,9 +153,15 @@ def _newest(known: tuple[bytes, ...], digest: bytes) -> tuple[bytes, ...]:
 
 
 def canonical(tool: Block) -> bytes | None:
-    """Return a tool's JSON without marks and with sorted keys; None where it cannot be read and written again."""
+    """Return a tool's JSON without its mark and with sorted keys; None where it cannot be read and written again.
+
+    What its schema calls `cache_control` is no mark.
+    """
     try:
-        return msgspec.json.encode(msgspec.json.decode(unmarked(bytes(tool.raw))), order="deterministic")
+        value = msgspec.json.decode(tool.raw)
+        if isinstance(value, dict):
+            value.pop("cache_control", None)
+        return msgspec.json.encode(value, order="deterministic")
     except (*UNREADABLE, ValueError):
         return None
 
@@ -198,17 +209,28 @@ def _read(system: Sequence[tuple[int, Block]]) -> _Texts | None:
     texts = tuple(lines_of(block) for _, block in system)
     if sum(map(len, texts)) > LINES_MAX:
         return None
-    lines = tuple(
-        tuple(map(_line, text)) if text else (block.digest,) for (_, block), text in zip(system, texts, strict=True)
-    )
+    read = [_read_lines(text) for text in texts]
+    lines = tuple(digests or (block.digest,) for (_, block), (digests, _) in zip(system, read, strict=True))
+    times = tuple(set(compress(count(), says)) for _, says in read)
     size = sum(block.size for (_, block), text in zip(system, texts, strict=True) if text)
-    return _Texts(tuple(index for index, _ in system), texts, tuple(map(_times, texts)), lines, size)
+    return _Texts(tuple(index for index, _ in system), texts, times, lines, size)
 
 
-def _line(text: str) -> bytes:
-    """Return the digest of a line with its length in bytes, so that the length can be told from it."""
+def _read_lines(text: list[str]) -> tuple[tuple[bytes, ...], tuple[bool, ...]]:
+    """Return the digest of each line, and whether it says the time."""
+    is_short = max(map(len, text), default=0) <= _LINE_CHARS_MAX
+    digests, says = zip(*map(_line_known if is_short else _line, text), strict=True) if text else ((), ())
+    return digests, says
+
+
+def _line(text: str) -> tuple[bytes, bool]:
+    """Return the digest of a line with its length in bytes, which can be told from it, and whether it says the time."""
     raw = text.encode()
-    return blake2s(raw, digest_size=_DIGEST_BYTES).digest() + len(raw).to_bytes(_SIZE_BYTES, "big")
+    digest = blake2s(raw, digest_size=_DIGEST_BYTES).digest()
+    return digest + len(raw).to_bytes(_SIZE_BYTES, "big"), says_the_time(text)
+
+
+_line_known = lru_cache(_LINES_REMEMBERED)(_line)
 
 
 def _bytes_of(lines: Sequence[bytes]) -> int:
@@ -260,7 +282,7 @@ def _shared(known: Lines, read: _Texts) -> Lines | None:
         if one != two and (_is_opaque(one) or _is_opaque(two)):
             return None
         found = [] if one == two else _matched(one, two)
-        same = two if one == two else tuple(line for _, at, size in found for line in two[at : at + size])
+        same = two if one == two else tuple(chain.from_iterable(two[at : at + size] for _, at, size in found))
         gone, new = ([_rest(each, found, side) for side, each in enumerate((one, two))]) if one != two else ((), ())
         differing += max(_bytes_of(gone), _bytes_of(new))
         kept.append(same)
@@ -273,11 +295,11 @@ def _rest(lines: Sequence[bytes], matched: Sequence[tuple[int, int, int]], side:
     return [lines[i] for i in _gaps(len(lines), [(each[side], each[2]) for each in matched])]
 
 
-def _gaps(count: int, taken: Sequence[tuple[int, int]]) -> list[int]:
-    """Return what of 0 to `count` is in none of the ranges, each a start and a size, in order."""
+def _gaps(length: int, taken: Sequence[tuple[int, int]]) -> list[int]:
+    """Return what of 0 to `length` is in none of the ranges, each a start and a size, in order."""
     gaps: list[int] = []
     upto = 0
-    for start, size in (*taken, (count, 0)):
+    for start, size in (*taken, (length, 0)):
         gaps += range(upto, start)
         upto = start + size
     return gaps
@@ -285,9 +307,9 @@ def _gaps(count: int, taken: Sequence[tuple[int, int]]) -> list[int]:
 
 def _matched(known: Sequence[bytes], now: Sequence[bytes]) -> list[tuple[int, int, int]]:
     """Return the runs of lines that both have in the same order: where in the one, where in the other, how many."""
-    count = min(len(known), len(now))
-    head = next((i for i in range(count) if known[i] != now[i]), count)
-    tail = next((i for i in range(count - head) if known[-1 - i] != now[-1 - i]), count - head)
+    both = min(len(known), len(now))
+    head = next(compress(count(), map(ne, known, now)), both)
+    tail = min(next(compress(count(), map(ne, reversed(known), reversed(now))), both), both - head)
     one, two = known[head : len(known) - tail], now[head : len(now) - tail]
     runs = [(0, 0, head)]
     if one and two and max(len(one), len(two)) <= _MIDDLE_MAX:
@@ -306,7 +328,7 @@ def _spots(read: _Texts, template: Template) -> tuple[Spot, ...]:
         changed = _gaps(len(now), runs)
         is_sure = template.changes >= CHANGES_MIN or any(_DIGIT.search(text[i]) for i in changed)
         lines = tuple(sorted(times.union(changed if is_sure else ())))
-        found += [Spot(index, lines)] if lines else []
+        found += [Spot(index, lines, tuple(text))] if lines else []
     return tuple(found)
 
 
@@ -315,15 +337,9 @@ def says_the_time(line: str) -> bool:
     return _CLOCK.search(line) is not None and _NOW.search(line) is not None
 
 
-def _times(text: Sequence[str]) -> set[int]:
-    """Return the lines that say the time; most texts hold no clock at all, which one look tells."""
-    if _CLOCK.search("\n".join(text)) is None:
-        return set()
-    return {i for i, line in enumerate(text) if says_the_time(line)}
-
-
-def text_without(block: Block, lines: Sequence[int]) -> tuple[str, str]:
-    """Return the text of a block without these lines, and the lines alone."""
-    text, gone = lines_of(block), set(lines)
-    stays, goes = ([line for i, line in enumerate(text) if (i in gone) == taken] for taken in (False, True))
-    return "\n".join(stays), "\n".join(goes)
+def text_without(text: Sequence[str], lines: Sequence[int]) -> tuple[str, str]:
+    """Return a text, given as lines, without some of them, and these alone."""
+    stays, gone = list(text), sorted(set(lines))
+    for i in reversed(gone):
+        del stays[i]
+    return "\n".join(stays), "\n".join([text[i] for i in gone])

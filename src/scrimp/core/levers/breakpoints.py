@@ -19,7 +19,7 @@ import msgspec
 from scrimp.core.belief.cache import TTL_MS, Entries, is_live, predict
 from scrimp.core.belief.prefix import MARKS_MAX, Mark, Prompt
 from scrimp.core.belief.session import Belief
-from scrimp.core.belief.sightings import Sightings, chance, depths, kinds, likely
+from scrimp.core.belief.sightings import Sightings, chance, depths, likely
 from scrimp.core.levers.placement import Level, place
 from scrimp.core.wire.blocks import Block, Ttl, block_head
 from scrimp.core.wire.prices import RateCard
@@ -32,9 +32,14 @@ class Marking(msgspec.Struct, frozen=True):
     reason: str
 
 
-def levels(prompt: Prompt, sightings: Sightings, ttls: Sequence[Ttl]) -> tuple[tuple[int, Level], ...]:
-    """Return each depth with its chance of being read again by lifetime; a deeper one is never the likelier."""
-    known, found = kinds(prompt), []
+def levels(
+    prompt: Prompt, sightings: Sightings, ttls: Sequence[Ttl], known: dict[bytes, bytes]
+) -> tuple[tuple[int, Level], ...]:
+    """Return each depth with its chance of being read again by lifetime; a deeper one is never the likelier.
+
+    `known` are the kinds of the prompt's depths.
+    """
+    found = []
     least: dict[Ttl, float] = dict.fromkeys(ttls, 1.0)
     for i in depths(prompt):
         digest = prompt.digests[i]
@@ -45,25 +50,40 @@ def levels(prompt: Prompt, sightings: Sightings, ttls: Sequence[Ttl]) -> tuple[t
 
 
 def options(
-    prompt: Prompt, belief: Belief, ttls: Sequence[Ttl], card: RateCard, now_ms: int, *, marked: bool
+    prompt: Prompt,
+    belief: Belief,
+    ttls: Sequence[Ttl],
+    card: RateCard,
+    now_ms: int,
+    known: dict[bytes, bytes],
+    *,
+    marked: bool,
 ) -> list[Marking]:
     """Return the sets of marks that could replace the prompt's own; `ttls` are the lifetimes that may be asked for.
 
+    `known` are the kinds of the prompt's depths.
     `marked` says whether the client marked anything: marks that the API will refuse are not to be mended by us.
     """
     if marked and not prompt.marks:
         return []
-    graded = levels(prompt, belief.sightings, ttls)
+    graded = levels(prompt, belief.sightings, ttls, known)
     if not marked:
         placed = place([level for _, level in graded], card)
         best = tuple(Mark(graded[each.index][0], each.ttl) for each in placed)
-        return [Marking(best, "marks: nothing of this prompt was marked")] if best else []
+        return [Marking(_with_front(best, prompt, graded), "marks: nothing of this prompt was marked")] if best else []
     entries = belief.caches.get(prompt.cache, {})
     bridged = _bridged(prompt, entries, belief, now_ms)
     found = [bridged] if bridged else []
     base = bridged.marks if bridged else prompt.marks
     found += _freely_marked(base, graded)
     return found
+
+
+def _with_front(marks: tuple[Mark, ...], prompt: Prompt, graded: Iterable[tuple[int, Level]]) -> tuple[Mark, ...]:
+    """Mark what stands before the messages, too, where it is written anyway: siblings share it, whatever they ask."""
+    front = [i for i, _ in graded if prompt.blocks[i].tier != "messages" and i < marks[-1].index]
+    is_free = bool(front) and len(marks) < MARKS_MAX and all(mark.index != front[-1] for mark in marks)
+    return added(marks, front[-1]) if is_free else marks
 
 
 def _bridged(prompt: Prompt, entries: Entries, belief: Belief, now_ms: int) -> Marking | None:
@@ -104,6 +124,8 @@ def with_lifetime(prompt: Prompt, ttl: Ttl) -> tuple[Mark, ...]:
 
     The order that the API asks for holds again afterwards: no longer lifetime comes after a shorter one.
     """
+    if all(mark.ttl == ttl for mark in prompt.marks):
+        return prompt.marks
     ordered: list[Mark] = []
     for mark in reversed(prompt.marks):
         wanted = ttl if _can_change(prompt.blocks[mark.index]) else mark.ttl

@@ -7,11 +7,10 @@ wait is bounded by how long first tokens take, and never asked for where it save
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import msgspec
 
-from scrimp.core.belief.cache import Entry, Split, predict
+from scrimp.core.belief.cache import Split
+from scrimp.core.belief.events import Shadow
 from scrimp.core.belief.prefix import Prompt
 from scrimp.core.belief.session import Belief, Flight
 
@@ -28,12 +27,16 @@ LEAST_SAVED_NANO_USD_PER_SECOND = 10_000_000
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """Hold a request back until the first token of `flight`, its end, or `until_ms`, whichever comes first."""
+    """Hold a request back until the first token of `flight`, its end, or `until_ms`, whichever comes first.
+
+    `shadows` are what it would have been billed had it gone at once, under the policies that are followed beside.
+    """
 
     flight: str
     until_ms: int
     saves_nano_usd: int
     reason: str
+    shadows: tuple[Shadow, ...] = ()
 
 
 def patience_ms(belief: Belief, flight: Flight) -> int:
@@ -44,31 +47,33 @@ def patience_ms(belief: Belief, flight: Flight) -> int:
     return FIRST_WAIT_MS + FIRST_WAIT_MS_PER_1000_TOKENS * flight.estimated_tokens // 1_000
 
 
-def wait_for(
-    prompt: Prompt, split: Split, belief: Belief, now_ms: int, cost: Callable[[Split], int | None]
-) -> Wait | None:
-    """Say whom this prompt should wait for, None where going now is as good; `cost` prices a split in nano-USD."""
-    entries = belief.caches.get(prompt.cache, {})
-    in_flight = {digest: entry for digest, entry in entries.items() if entry.flights}
-    if not any(digest in in_flight for digest in prompt.digests):
-        return None
-    landed = {digest: msgspec.structs.replace(entry, flights=frozenset()) for digest, entry in in_flight.items()}
-    later = predict({**entries, **landed}, prompt, now_ms, belief.rules)
-    now_cost, later_cost = cost(split), cost(later)
-    if later.hit is None or now_cost is None or later_cost is None:
-        return None
-    known = _flights_of(in_flight, prompt.digests[later.hit : later.hit + 1], belief)
+def under_way(belief: Belief, cache: str) -> set[bytes]:
+    """Return the prefixes of a cache that are being written."""
+    return {digest for digest, entry in belief.caches.get(cache, {}).items() if entry.flights}
+
+
+def landed(belief: Belief, cache: str) -> Belief:
+    """Return what will be believed once every prefix of a cache that is being written can be read."""
+    entries = belief.caches.get(cache, {})
+    written = {
+        digest: msgspec.structs.replace(entries[digest], flights=frozenset()) for digest in under_way(belief, cache)
+    }
+    return msgspec.structs.replace(belief, caches={**belief.caches, cache: {**entries, **written}})
+
+
+def wait_for(later: Prompt, split: Split, belief: Belief, now_ms: int, saves_nano_usd: int) -> Wait | None:
+    """Say whom a prompt should wait for, None where going now is as good.
+
+    `later` and `split` are what would be sent and read once all prefixes are `landed`, `saves_nano_usd` is how much
+    less that costs than going now.
+    """
+    entries = belief.caches.get(later.cache, {})
+    read = entries.get(later.digests[split.hit]) if split.hit is not None else None
+    known = [(name, belief.flights[name]) for name in (read.flights if read else ()) if name in belief.flights]
     if not known:
         return None
     name, flight = min(known, key=lambda each: each[1].at_ms)
     until_ms = flight.at_ms + patience_ms(belief, flight)
-    saves = now_cost - later_cost
-    if until_ms <= now_ms or saves * 1_000 < LEAST_SAVED_NANO_USD_PER_SECOND * (until_ms - now_ms):
+    if until_ms <= now_ms or saves_nano_usd * 1_000 < LEAST_SAVED_NANO_USD_PER_SECOND * (until_ms - now_ms):
         return None
-    return Wait(name, until_ms, saves, "fan-out: another request is writing the prefix that this one can read")
-
-
-def _flights_of(in_flight: dict[bytes, Entry], digests: Sequence[bytes], belief: Belief) -> list[tuple[str, Flight]]:
-    """Return the flights that write any of these prefixes, as far as they are remembered."""
-    names = {name for digest in digests if digest in in_flight for name in in_flight[digest].flights}
-    return [(name, belief.flights[name]) for name in names if name in belief.flights]
+    return Wait(name, until_ms, saves_nano_usd, "fan-out: another request is writing the prefix that this one can read")

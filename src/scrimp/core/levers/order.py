@@ -28,14 +28,35 @@ f. All this is one more prompt to be priced. A prompt that begins with something
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import sub
 
 import msgspec
 
 from scrimp.core.belief.divergence import cause_of
-from scrimp.core.belief.prefix import THINKING, Fragile, Heard, Mark, Prompt, find_marks, kept_blocks, read_prompt
+from scrimp.core.belief.prefix import (
+    THINKING,
+    Chainer,
+    Fragile,
+    Heard,
+    Mark,
+    Prompt,
+    chain_of,
+    find_marks,
+    front_of,
+    read_prompt,
+)
 from scrimp.core.belief.templates import Look, Spot, canonical, text_without
 from scrimp.core.levers.placement import write_price
-from scrimp.core.wire.blocks import Block, CacheControl, block_text, content_blocks, digest_of
+from scrimp.core.wire.blocks import (
+    Block,
+    CacheControl,
+    block_head,
+    block_text,
+    content_blocks,
+    digest_of,
+    text_digest,
+    unmarked,
+)
 from scrimp.core.wire.models import binds_thinking, takes_system_messages, traits
 from scrimp.core.wire.prices import PICO_USD_PER_NANO_USD, RateCard
 from scrimp.core.wire.request import Request
@@ -51,15 +72,16 @@ from scrimp.core.wire.splice import (
     SetTop,
     SpliceError,
     place_of,
-    splice,
 )
+from scrimp.core.wire.surrogates import MENDED
 
 #: Counts the tokens of blocks, in order.
 Counter = Callable[[Sequence[Block]], Sequence[int]]
 
-_TO_THE_TAIL = "put it behind the last mark, at the end of the newest message"
-_FIXES = {
-    "date": f"State the time elsewhere: {_TO_THE_TAIL}.",
+#: What mends each volatile piece, by its cause; any other is left out, or put to the tail.
+TO_THE_TAIL = "put it behind the last mark, at the end of the newest message"
+FIXES = {
+    "date": f"State the time elsewhere: {TO_THE_TAIL}.",
     "tools_reordered": "Sort the tools by name.",
     "key_order": "Write the tools' JSON with sorted keys.",
 }
@@ -111,7 +133,7 @@ def refusal(request: Request, look: Look) -> str | None:
         return "the request does not end with the user's words"
     if request.may_sample_more:
         return "another model or a summary may have a part in the answer"
-    has_thinking = any(block.kind in THINKING for block in request.blocks)
+    has_thinking = not THINKING.isdisjoint([block.kind for block in request.blocks])
     if binds_thinking(request.model) and (has_thinking or _thinks(request)):
         return "thinking would be bound to what is gone from the next request"
     turns = request.thinking_turns or ("all" if traits(request.model).keeps_thinking else 1)
@@ -148,22 +170,21 @@ def pitfall(sent: Prompt, look: Look, card: RateCard | None) -> Pitfall | None:
         cost = round((1 - piece.chance) * behind * lost / PICO_USD_PER_NANO_USD)
     if look.toolbox is not None:
         cause = "key_order" if look.toolbox.is_rekeyed else "tools_reordered"
-        return Pitfall(cause, block.path, None, cost, _FIXES[cause])
-    first = look.spots[0].lines[0]
-    lines = block_text(block).split("\n")
-    start = len("".join(f"{line}\n" for line in lines[:first]).encode("utf-8", "surrogatepass"))
-    cause = cause_of(lines[first])
-    return Pitfall(cause, block.path, start, cost, _FIXES.get(cause, f"Leave it out, or {_TO_THE_TAIL}."))
+        return Pitfall(cause, block.path, None, cost, FIXES[cause])
+    first, text = look.spots[0].lines[0], look.spots[0].text
+    start = len("".join([f"{line}\n" for line in text[:first]]).encode("utf-8", "surrogatepass"))
+    cause = cause_of(text[first])
+    return Pitfall(cause, block.path, start, cost, FIXES.get(cause, f"Leave it out, or {TO_THE_TAIL}."))
 
 
 def _repeated(sent: Prompt) -> int:
     """Return how many blocks the request before is likely to have had: all before the last answer, or the messages."""
-    roles = [block.role for block in sent.blocks]
-    answers = [i for i, role in enumerate(roles) if role == "assistant"]
-    if not answers:
-        return sum(block.tier != "messages" for block in sent.blocks)
-    last = sent.blocks[answers[-1]].message
-    return next(i for i in answers if sent.blocks[i].message == last)
+    blocks = sent.blocks
+    last = next((i for i in reversed(range(len(blocks))) if blocks[i].role == "assistant"), None)
+    if last is None:
+        return front_of(blocks)
+    message = blocks[last].message
+    return next((i + 1 for i in range(last, -1, -1) if blocks[i].message != message), 0)
 
 
 def priced_in_words(found: Pitfall) -> str:
@@ -176,29 +197,37 @@ def priced_in_words(found: Pitfall) -> str:
 # --- what it looks like in order --------------------------------------------------------------------------------------
 
 
-def moved(request: Request, own: Prompt, look: Look, heard: Heard, count: Counter) -> Moved | None:
-    """Return the request in order; None where it is so already, or where it has to stay as it is."""
+def moved(
+    request: Request, own: Prompt, look: Look, heard: Heard, count: Counter, chains: Chainer = chain_of
+) -> Moved | None:
+    """Return the request in order; None where it is so already, or where it has to stay as it is.
+
+    `chains` may stand in for `chain_of` if it gives the same answers.
+    """
     is_refused_anyway = request.is_marked and not own.marks
     if not (look.spots or look.toolbox) or is_refused_anyway or refusal(request, look) is not None:
         return None
     try:
-        texts, tail_text = _cut(own, look.spots)
+        texts, left, tail_text = _cut(own, look.spots)
         tools = _sorted_tools(request.blocks, look) if look.toolbox else {}
     except SpliceError:
         return None
-    if texts and not any(block.path.startswith("system.") for block in _edited(request.blocks, texts)):
+    size = front_of(request.blocks)
+    front = _edited(request.blocks[:size], {**texts, **tools})
+    if texts and not any(block.path.startswith("system.") for block in front):
         return None
-    blocks = _in_order(_edited(request.blocks, {**texts, **tools}), has_sorted_tools=bool(look.toolbox))
-    ordered = msgspec.structs.replace(request, blocks=blocks)
+    front = _in_order(front, has_sorted_tools=bool(look.toolbox))
+    ordered = msgspec.structs.replace(request, blocks=(*front, *request.blocks[size:]))
     tail = _tail(request, tail_text) if look.spots else None
-    kept = kept_blocks(ordered, heard)
-    prompt = read_prompt(ordered, count(kept), sum(count((tail,))) if tail else 0, heard)
-    gone = [i for i, block in enumerate(own.blocks) if texts.get(block.path, block) is None]
+    kept = (*front, *own.blocks[size:])
+    counted = (*count(front), *map(sub, own.tokens[size:], own.tokens[size - 1 :]))
+    prompt = read_prompt(ordered, counted, sum(count((tail,))) if tail else 0, heard, kept, chains)
+    gone = [i for i, block in enumerate(own.blocks[:size]) if texts.get(block.path, block) is None]
     return Moved(
         request=ordered,
         prompt=msgspec.structs.replace(prompt, marks=_places(own.marks, gone, prompt), is_ordered=True),
         standing=find_marks(msgspec.structs.replace(ordered, automatic_ttl=None), kept),
-        edits=tuple(_edits(request, own, look, texts, tools, tail)),
+        edits=tuple(_edits(request, own, look, left, tools, tail)),
         tools=_rewritten(request.blocks, tools),
         reason="order: " + " and ".join(_reasons(look)),
     )
@@ -217,28 +246,34 @@ def _edited(blocks: Iterable[Block], changed: Mapping[str, Block | None]) -> tup
     return tuple(block for block in found if block is not None)
 
 
-def _cut(own: Prompt, spots: Sequence[Spot]) -> tuple[dict[str, Block | None], str]:
-    """Return the system blocks without their volatile lines, None where nothing is left, and these lines."""
+def _cut(own: Prompt, spots: Sequence[Spot]) -> tuple[dict[str, Block | None], dict[str, str], str]:
+    """Return the system blocks without their volatile lines, None for an empty one, what is left, and the lines."""
     texts: dict[str, Block | None] = {}
-    cut = []
+    left, cut = {}, []
     for spot in spots:
         block = own.blocks[spot.index]
-        stays, goes = text_without(block, spot.lines)
+        _check_whole(block)
+        left[block.path], goes = text_without(spot.text, spot.lines)
         cut.append(goes)
-        texts[block.path] = _with_text(block, stays) if stays.strip() else None
-    return texts, "\n".join(cut)
+        texts[block.path] = _with_text(block, left[block.path]) if left[block.path].strip() else None
+    return texts, left, "\n".join(cut)
+
+
+def _check_whole(block: Block) -> None:
+    """Refuse to write anew what may have held half a character, for which we only have a stand-in."""
+    if MENDED in bytes(block.raw):
+        raise SpliceError("half a character cannot be written")
 
 
 def _with_text(block: Block, text: str) -> Block:
     """Return a system block that says something else, as it will be read from the edited body."""
-    raw = bytes(block.raw)
-    if raw.startswith(b'"'):
-        content = msgspec.json.encode(text)
-    else:
-        body = splice(b'{"system":[%b]}' % raw, [ReplaceText(("system", 0), text)])
-        content = body[len(b'{"system":') : -1]
-    found = next(content_blocks("system", "system", "", msgspec.Raw(content)))
-    return msgspec.structs.replace(found, path=block.path)
+    old, new = bytes(block.raw), msgspec.json.encode(text)
+    said = old if old.startswith(b'"') else bytes(block_head(block.raw).text)
+    if old.count(said) != 1:
+        raise SpliceError("where a text stands in its block is not clear")
+    raw = old.replace(said, new)
+    digest = text_digest(block.path, block.role, new)
+    return msgspec.structs.replace(block, raw=msgspec.Raw(raw), digest=digest, size=len(raw))
 
 
 def _tail(request: Request, text: str) -> Block:
@@ -257,15 +292,14 @@ def _edits(
     request: Request,
     own: Prompt,
     look: Look,
-    texts: Mapping[str, Block | None],
+    left: Mapping[str, str],
     tools: Mapping[str, Block],
     tail: Block | None,
 ) -> Iterator[Edit]:
     """Yield what makes the body the request in order, marks aside."""
     for spot in look.spots:
-        block, place = own.blocks[spot.index], place_of(own.blocks[spot.index].path)
-        is_left = texts[block.path] is not None
-        yield ReplaceText(place, text_without(block, spot.lines)[0]) if is_left else RemoveBlock(place)
+        path = own.blocks[spot.index].path
+        yield ReplaceText(place_of(path), left[path]) if left[path].strip() else RemoveBlock(place_of(path))
     if look.toolbox and not tools:
         yield from (MoveBlock(place, slot) for place, slot, _ in _slots(request.blocks) if place != slot)
     if request.automatic_ttl is not None:
@@ -294,7 +328,9 @@ def _canonical(tool: Block) -> Block:
     raw = canonical(tool)
     if raw is None:
         raise SpliceError("a tool's JSON cannot be read")
-    return msgspec.structs.replace(tool, raw=msgspec.Raw(raw), digest=digest_of("", raw), size=len(raw), ttl=None)
+    _check_whole(tool)
+    digest = digest_of("", unmarked(raw))
+    return msgspec.structs.replace(tool, raw=msgspec.Raw(raw), digest=digest, size=len(raw), ttl=None)
 
 
 def _is_tool(block: Block) -> bool:

@@ -32,6 +32,7 @@ class Candidate(msgspec.Struct, frozen=True):
     """A prompt as it could be sent: what it is expected to read and write now, and the price of that with its future.
 
     `cost_nano_usd` is the input side of this request, `total_nano_usd` adds the requests that are expected to follow.
+    `kinds` are the depths of the prompt (see `belief.sightings`).
     """
 
     prompt: Prompt
@@ -39,6 +40,7 @@ class Candidate(msgspec.Struct, frozen=True):
     cost_nano_usd: int | None
     total_nano_usd: float
     reason: str
+    kinds: dict[bytes, bytes]
 
 
 def line_of(request: Request, usage: Usage) -> UsageLine:
@@ -52,13 +54,20 @@ def card_of(request: Request, prompt: Prompt, prices: Prices, now_ms: int) -> Ra
 
 
 def priced(
-    request: Request, prompt: Prompt, belief: Belief, prices: Prices, card: RateCard | None, now_ms: int, reason: str
+    request: Request,
+    prompt: Prompt,
+    belief: Belief,
+    prices: Prices,
+    card: RateCard | None,
+    now_ms: int,
+    reason: str,
+    known: dict[bytes, bytes],
 ) -> Candidate:
-    """Price a prompt with the marks that it carries, sent now."""
+    """Price a prompt with the marks that it carries, sent now; `known` are the kinds of its depths."""
     split = predict(belief.caches.get(prompt.cache, {}), prompt, now_ms, belief.rules)
     cost = prices.cost_nano_usd([line_of(request, split.usage)], now_ms)
-    ahead = 0.0 if card is None else expected_input_nano_usd(prompt, prompt.marks, belief.sightings, card)
-    return Candidate(prompt, split, cost, (cost or 0) + HORIZON_REQUESTS * ahead, reason)
+    ahead = 0.0 if card is None else expected_input_nano_usd(prompt, prompt.marks, belief.sightings, card, known)
+    return Candidate(prompt, split, cost, (cost or 0) + HORIZON_REQUESTS * ahead, reason, known)
 
 
 def cheapest(candidates: Iterable[Candidate]) -> Candidate:

@@ -7,11 +7,11 @@ has had `t` of them is expected to have as many again, and no fewer than six (se
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from scrimp.core.belief.prefix import Mark, Prompt
-from scrimp.core.belief.sightings import Sightings, chance, kinds, likely
+from scrimp.core.belief.sightings import Sightings, chance, likely
 from scrimp.core.levers.placement import write_price
 from scrimp.core.wire.models import traits
 from scrimp.core.wire.prices import PICO_USD_PER_NANO_USD, RateCard
@@ -20,16 +20,17 @@ from scrimp.core.wire.prices import PICO_USD_PER_NANO_USD, RateCard
 HORIZON_REQUESTS = 6
 
 
-def _odds(sightings: Sightings, prompt: Prompt, mark: Mark, known: Mapping[bytes, bytes], fallback: bytes) -> float:
+def _odds(sightings: Sightings, prompt: Prompt, mark: Mark, known: dict[bytes, bytes], fallback: bytes) -> float:
     """Return the chance that the next request finds what this mark writes, in time."""
     digest = prompt.digests[mark.index]
     return likely(prompt, mark.index, chance(sightings, digest, known.get(digest, fallback), mark.ttl))
 
 
-def expected_input_nano_usd(prompt: Prompt, marks: Sequence[Mark], sightings: Sightings, card: RateCard) -> float:
-    """Return what the input of one more request like this is expected to cost, in nano-USD."""
+def expected_input_nano_usd(
+    prompt: Prompt, marks: Sequence[Mark], sightings: Sightings, card: RateCard, known: dict[bytes, bytes]
+) -> float:
+    """Return what the input of one more request like this is expected to cost, in nano-USD; `known` are its kinds."""
     shortest = traits(prompt.model).min_cacheable_tokens
-    known = kinds(prompt)
     fallback = next(reversed(known.values()), b"")
     eligible = [mark for mark in marks if prompt.tokens[mark.index] >= shortest]
     edges = [0, *(prompt.tokens[mark.index] for mark in eligible), prompt.total_tokens]

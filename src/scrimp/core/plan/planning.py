@@ -8,9 +8,9 @@ the bill.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -18,12 +18,12 @@ from scrimp.core.belief.account import Account
 from scrimp.core.belief.answers import heard
 from scrimp.core.belief.cache import Split, predict
 from scrimp.core.belief.events import Shadow
-from scrimp.core.belief.prefix import Mark, Prompt, kept_blocks, read_prompt
+from scrimp.core.belief.prefix import Chainer, Mark, Prompt, cache_of, chain_of, kept_blocks, read_prompt
 from scrimp.core.belief.session import Belief, Trails
 from scrimp.core.belief.sightings import kinds
 from scrimp.core.belief.templates import Look, look
 from scrimp.core.levers import breakpoints, order
-from scrimp.core.levers.fanout import Wait, wait_for
+from scrimp.core.levers.fanout import Wait, landed, under_way, wait_for
 from scrimp.core.levers.hold import Facts, Lifetime, lifetime
 from scrimp.core.levers.order import Moved, Pitfall
 from scrimp.core.plan.candidate import Candidate, Prices, card_of, cheapest, line_of, priced
@@ -74,7 +74,8 @@ class Plan(msgspec.Struct, frozen=True):
     * `kinds` are the depths to remember (see `belief.sightings`), none in observe mode; `look` is what the request
       shows of its family (`belief.templates`).
     * `moved` is the request as the order lever changed it, None where it did not; `pitfall` is the volatile piece that
-      was left where it is, with its price.
+      left where it is, with its price.
+    * `waited` says that it was held back for another request, which it would not have been alone.
     """
 
     mode: Mode
@@ -89,6 +90,7 @@ class Plan(msgspec.Struct, frozen=True):
     look: Look | None = None
     moved: Request | None = None
     pitfall: Pitfall | None = None
+    waited: bool = False
 
     def shadow(self, policy: str) -> Split:
         """Return what would have been billed under another policy; what was sent, where nothing else is followed."""
@@ -112,29 +114,27 @@ def plan(
     count: BlockCounter = count_blocks,
     found: Trails | None = None,
     account: Account = STRANGER,
+    chains: Chainer = chain_of,
+    waited: Wait | None = None,
 ) -> Plan:
     """Plan one request; `count` estimates the tokens of its blocks, `found` are its `trails` where they are known.
 
-    `account` is what is known of its payer's habits, on which the choice of lifetimes rests.
+    `account` is what is known of its payer's habits, on which the choice of lifetimes rests. `chains` may stand in for
+    `chain_of` if it gives the same answers, for instance remembered ones. A request that `waited` for another one would
+    not have done so alone: what it would have been billed was seen when it came.
     """
-    known = heard(belief, request, found)
-    counted = count(request.model, kept_blocks(request, known), belief.calibration)
-    own = read_prompt(request, counted, heard=known)
-    seen = look(belief.families, own)
-    own = msgspec.structs.replace(own, fragile=order.fragile(seen)) if seen.spots or seen.toolbox else own
+    ground = _Ground(belief, policy, prices, now_ms, count, account, chains)
+    seen = _seen(request, ground, found)
+    own, look = seen.own, seen.look
     if policy.mode == "observe":
         split = predict(belief.caches.get(own.cache, {}), own, now_ms, belief.rules)
         cost = prices.cost_nano_usd([line_of(request, split.usage)], now_ms)
-        pitfall = _pitfall(request, own, seen, prices, now_ms)
-        return Plan(policy.mode, own, split, cost, cost, _told(_OBSERVED, pitfall), look=seen, pitfall=pitfall)
-    shadows = tuple(_shadow(belief, policy_name, prompt, now_ms) for policy_name, prompt in _instead(own))
-    price = partial(_cheapest, belief=belief, account=account, policy=policy, prices=prices, now_ms=now_ms)
-    best, moved = price(request, own), None
-    if policy.order:
-        counting = partial(_counted, count, request.model, belief.calibration)
-        best, moved = _in_order(best, order.moved(request, own, seen, known, counting), price)
+        pitfall = _pitfall(request, own, look, prices, now_ms)
+        return Plan(policy.mode, own, split, cost, cost, _told(_OBSERVED, pitfall), look=look, pitfall=pitfall)
+    shadows = waited.shadows if waited else _shadows(belief, own, now_ms)
+    best, moved = _best(seen, ground)
     edits = mark_edits(request, own, best.prompt.marks) if moved is None else _ordered_edits(moved, best.prompt)
-    pitfall = _pitfall(request, best.prompt, seen, prices, now_ms) if moved is None else None
+    pitfall = _pitfall(request, best.prompt, look, prices, now_ms) if moved is None else None
     return Plan(
         mode=policy.mode,
         prompt=best.prompt,
@@ -143,26 +143,59 @@ def plan(
         baseline_input_cost_nano_usd=prices.cost_nano_usd([line_of(request, shadows[0].split.usage)], now_ms),
         reason=_told(best.reason, pitfall),
         edits=edits,
-        kinds=kinds(best.prompt),
+        kinds=best.kinds,
         shadows=shadows,
-        look=seen,
+        look=look,
         moved=moved.request if moved else None,
         pitfall=pitfall,
+        waited=waited is not None,
     )
 
 
-def _cheapest(
-    request: Request, own: Prompt, *, belief: Belief, account: Account, policy: Policy, prices: Prices, now_ms: int
-) -> Candidate:
-    return cheapest(_candidates(request, own, belief, account, policy, prices, now_ms))
+class _Ground(msgspec.Struct, frozen=True):
+    """What planning stands on, as `plan` was given it."""
+
+    belief: Belief
+    policy: Policy
+    prices: Prices
+    now_ms: int
+    count: BlockCounter
+    account: Account
+    chains: Chainer
 
 
-def _in_order(
-    best: Candidate, moved: Moved | None, price: Callable[[Request, Prompt], Candidate]
-) -> tuple[Candidate, Moved | None]:
-    """Return the cheaper one of a request and the same in order, and with the latter how it was moved."""
-    ordered = None if moved is None else price(moved.request, moved.prompt)
-    if moved is None or ordered is None or ordered.total_nano_usd >= best.total_nano_usd:
+class _Seen(NamedTuple):
+    """A request as it came: its prompt, what of it is volatile, and as it would be in order, where that is allowed."""
+
+    request: Request
+    own: Prompt
+    look: Look
+    moved: Moved | None
+
+
+def _seen(request: Request, ground: _Ground, found: Trails | None) -> _Seen:
+    belief, model = ground.belief, request.model
+    known = heard(belief, request, found)
+    kept = kept_blocks(request, known)
+    counted = ground.count(model, kept, belief.calibration)
+    own = read_prompt(request, counted, heard=known, kept=kept, chains=ground.chains)
+    seen = look(belief.families, own)
+    if not (seen.spots or seen.toolbox):
+        return _Seen(request, own, seen, None)
+    own = msgspec.structs.replace(own, fragile=order.fragile(seen))
+    if not (ground.policy.order and ground.policy.mode != "observe"):
+        return _Seen(request, own, seen, None)
+    counting = partial(_counted, ground.count, model, belief.calibration)
+    return _Seen(request, own, seen, order.moved(request, own, seen, known, counting, ground.chains))
+
+
+def _best(seen: _Seen, ground: _Ground) -> tuple[Candidate, Moved | None]:
+    """Return the cheapest candidate, and how the request was put in order where that is the cheaper one."""
+    best, moved = cheapest(_candidates(seen.request, seen.own, ground)), seen.moved
+    if moved is None:
+        return best, None
+    ordered = cheapest(_candidates(moved.request, moved.prompt, ground))
+    if ordered.total_nano_usd >= best.total_nano_usd:
         return best, None
     return msgspec.structs.replace(ordered, reason=_and_why(moved.reason, ordered.reason)), moved
 
@@ -198,34 +231,36 @@ def _instead(own: Prompt) -> list[tuple[str, Prompt]]:
     return [(ALONE, own), (AUTOMATIC, msgspec.structs.replace(own, marks=marks))]
 
 
+def _shadows(belief: Belief, own: Prompt, now_ms: int) -> tuple[Shadow, ...]:
+    return tuple(_shadow(belief, policy, prompt, now_ms) for policy, prompt in _instead(own))
+
+
 def _shadow(belief: Belief, policy: str, prompt: Prompt, now_ms: int) -> Shadow:
     entries = belief.shadows.get(policy, {}).get(prompt.cache, {})
     return Shadow(policy, prompt, predict(entries, prompt, now_ms, belief.rules))
 
 
-def _candidates(
-    request: Request, own: Prompt, belief: Belief, account: Account, policy: Policy, prices: Prices, now_ms: int
-) -> list[Candidate]:
+def _candidates(request: Request, own: Prompt, ground: _Ground) -> Iterator[Candidate]:
     """Price the request as it came, and everything that the levers offer beside it.
 
     Where a person or a tool will go on, the lifetime is the account's: its ledger has seen more pauses than one prompt.
     """
+    belief, prices, now_ms, known = ground.belief, ground.prices, ground.now_ms, kinds(own)
     card = card_of(request, own, prices, now_ms)
     if card is None:
-        return [priced(request, own, belief, prices, card, now_ms, _AS_IT_CAME)]
-    ttls, reason = policy.ttls, _AS_IT_CAME
+        yield priced(request, own, belief, prices, card, now_ms, _AS_IT_CAME, known)
+        return
+    ttls, reason = ground.policy.ttls, _AS_IT_CAME
     base = own
-    if any(block.tier == "tools" for block in own.blocks):
-        life = _lifetime(own, belief, account, card, now_ms)
+    if own.blocks and own.blocks[0].tier == "tools":
+        life = _lifetime(own, belief, ground.account, card, now_ms)
         ttls = (life.ttl,)
         base = msgspec.structs.replace(own, marks=breakpoints.with_lifetime(own, life.ttl))
         reason = _AS_IT_CAME if base.marks == own.marks else life.reason
-    offered = breakpoints.options(base, belief, ttls, card, now_ms, marked=request.is_marked)
-    markings = [(base.marks, reason), *((each.marks, each.reason) for each in offered)]
-    return [
-        priced(request, msgspec.structs.replace(own, marks=marks), belief, prices, card, now_ms, why)
-        for marks, why in markings
-    ]
+    offered = breakpoints.options(base, belief, ttls, card, now_ms, known, marked=request.is_marked)
+    for marks, why in [(base.marks, reason), *((each.marks, each.reason) for each in offered)]:
+        marked = msgspec.structs.replace(own, marks=marks)
+        yield priced(request, marked, belief, prices, card, now_ms, why, known)
 
 
 def _lifetime(own: Prompt, belief: Belief, account: Account, card: RateCard, now_ms: int) -> Lifetime:
@@ -240,15 +275,34 @@ def _lifetime(own: Prompt, belief: Belief, account: Account, card: RateCard, now
 
 
 def waiting(
-    request: Request, belief: Belief, prices: Prices, now_ms: int, count: BlockCounter = count_blocks
+    request: Request,
+    belief: Belief,
+    policy: Policy,
+    prices: Prices,
+    now_ms: int,
+    count: BlockCounter = count_blocks,
+    found: Trails | None = None,
+    account: Account = STRANGER,
+    chains: Chainer = chain_of,
 ) -> Wait | None:
-    """Say whom a request should wait for before it is planned and sent; None where going now is as good."""
-    known = heard(belief, request)
-    own = read_prompt(request, count(request.model, kept_blocks(request, known), belief.calibration), heard=known)
-    split = predict(belief.caches.get(own.cache, {}), own, now_ms, belief.rules)
-    return wait_for(
-        own, split, belief, now_ms, lambda each: prices.cost_nano_usd([line_of(request, each.usage)], now_ms)
-    )
+    """Say whom a request should wait for before it is planned and sent; None where going now is as good.
+
+    The arguments are those of `plan`. What is compared is the request as it would be sent: siblings that differ only in
+    what is moved out of their prefix share it.
+    """
+    ground = _Ground(belief, policy, prices, now_ms, count, account, chains)
+    if not under_way(belief, cache_of(request)):
+        return None
+    seen = _seen(request, ground, found)
+    sent = [seen.own, seen.moved.prompt] if seen.moved else [seen.own]
+    if under_way(belief, seen.own.cache).isdisjoint(digest for prompt in sent for digest in prompt.digests):
+        return None
+    now, _ = _best(seen, ground)
+    later, _ = _best(seen, msgspec.structs.replace(ground, belief=landed(belief, seen.own.cache)))
+    if now.cost_nano_usd is None or later.cost_nano_usd is None:
+        return None
+    wait = wait_for(later.prompt, later.split, belief, now_ms, now.cost_nano_usd - later.cost_nano_usd)
+    return msgspec.structs.replace(wait, shadows=_shadows(belief, seen.own, now_ms)) if wait else None
 
 
 def settle(metered: Metered, prices: Prices, now_ms: int, planned: Plan | None = None) -> Settlement:
@@ -256,5 +310,5 @@ def settle(metered: Metered, prices: Prices, now_ms: int, planned: Plan | None =
     cost = prices.cost_nano_usd(metered.lines, now_ms)
     if planned is None:
         return Settlement(metered.usage, cost, cost)
-    lines = lines_alone(metered.lines, planned.split, planned.shadow(ALONE))
+    lines = lines_alone(metered.lines, planned.split, planned.shadow(ALONE), waited=planned.waited)
     return Settlement(metered.usage, cost, prices.cost_nano_usd(lines, now_ms))

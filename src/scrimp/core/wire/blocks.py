@@ -30,7 +30,11 @@ NESTED_DEPTH_MAX = 2
 BLOCKS_MAX = 100_000
 
 _DIGEST_BYTES = 16
-_EMPTY_STRING_BYTES = len(b'""')
+_EMPTY_STRING = b'""'
+_EMPTY_STRING_BYTES = len(_EMPTY_STRING)
+#: How a text block begins as clients write it, and how an empty one does.
+_TEXT_BEGINS = (b'{"type":"text","text":"', b'{"type": "text", "text": "')
+_TEXT_IS_EMPTY = tuple(begin + b'"' for begin in _TEXT_BEGINS)
 
 
 class CacheControl(msgspec.Struct, frozen=True, gc=False):
@@ -64,7 +68,14 @@ class Block(msgspec.Struct, frozen=True, gc=False):
     @property
     def markable(self) -> bool:
         """Whether the API lets this block carry `cache_control`; empty text may not."""
-        return self.kind not in UNMARKABLE and not (self.kind == "text" and not block_text(self))
+        if self.kind != "text":
+            return self.kind not in UNMARKABLE
+        # Most texts need not be decoded: as clients write them the first letter shows, and in every empty one there are
+        # two quotes side by side.
+        raw = bytes(self.raw)
+        if raw.startswith(_TEXT_BEGINS) and not raw.startswith(_TEXT_IS_EMPTY):
+            return True
+        return _EMPTY_STRING not in raw or bool(block_text(self))
 
 
 class BlockHead(msgspec.Struct, frozen=True):
@@ -98,8 +109,7 @@ def content_blocks(
     """
     size, begins = size_of(content), bytes(memoryview(content)[:1])
     if begins == b'"' and size > _EMPTY_STRING_BYTES:
-        path, rendered = f"{path}.0", _stable_attribution(path, content)
-        yield Block(tier, path, "text", role, digest_of(role, b"text:", rendered), content, size)
+        yield Block(tier, f"{path}.0", "text", role, text_digest(path, role, content), content, size)
     elif begins == b"[":
         for index, each in enumerate(_READ_LIST.decode(content)):
             head = block_head(each)
@@ -135,7 +145,7 @@ def read_block(
     content = bytes(raw) if has_mark or has_citations else b""  # taking the bytes copies them
     marked = has_mark and _MARK_NAME in content
     if kind == "text" and not (has_citations and b'"citations"' in content):
-        digest = digest_of(role, b"text:", _stable_attribution(path, head.text))
+        digest = text_digest(path, role, head.text)
     else:
         digest = digest_of(role, *(_unmarked_block(content, bytes(head.input)) if marked else (raw,)))
     ttl = _ttl(head) if marked else None
@@ -155,7 +165,7 @@ def _ttl(head: BlockHead, depth: int = 0) -> Ttl | None:
     return next((ttl for ttl in inner if ttl is not None), None)
 
 
-def _stable_attribution(path: str, text: msgspec.Raw) -> bytes | msgspec.Raw:
+def _stable_attribution(path: str, text: bytes | msgspec.Raw) -> bytes | msgspec.Raw:
     """Drop what changes with every request from Claude Code's attribution block, which the API must ignore too."""
     if path.startswith("system") and bytes(text).startswith(_ATTRIBUTION):
         return _VOLATILE_ATTRIBUTION.sub(b"", bytes(text))
@@ -197,6 +207,11 @@ def digest_of(role: str, *rendered: bytes | memoryview | msgspec.Raw) -> bytes:
     for piece in rendered:
         digest.update(piece)
     return digest.digest()
+
+
+def text_digest(path: str, role: str, text: bytes | msgspec.Raw) -> bytes:
+    """Return the digest of a block that holds a text alone, as JSON."""
+    return digest_of(role, b"text:", _stable_attribution(path, text))
 
 
 def block_text(block: Block) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import date
+from functools import cached_property
 from typing import Annotated, Literal
 
 import msgspec
@@ -34,6 +35,11 @@ Lane = Literal["standard", "batch", "fast"]
 LongPromptScope = Literal["line", "exchange"]
 
 STANDARD = "standard"
+
+#: What selects bands besides the prompt's length: model, service tier, speed, geography and day.
+_Selects = tuple[str | None, str | None, str | None, str | None, int]
+#: Selections whose bands are remembered; past them all are looked up anew.
+KNOWN_MAX = 1_000
 
 _EPOCH = date(1970, 1, 1)
 _ARN = re.compile(r"^arn:[a-z-]+:bedrock:[^/]*/")
@@ -76,6 +82,10 @@ class RateCard(msgspec.Struct, frozen=True, gc=False):
         return RateCard(*(whole for whole, _ in scaled))
 
 
+#: Lower edges in tokens and their rates.
+_Bands = tuple[tuple[int, RateCard], ...]
+
+
 class PriceRow(msgspec.Struct, frozen=True):
     """One card of one lane, for prompts strictly longer than `above_tokens`."""
 
@@ -101,15 +111,9 @@ class PriceEntry(msgspec.Struct, frozen=True):
         """The moment from which this holds, in milliseconds since the epoch; None is since ever."""
         return None if self.from_day is None else (self.from_day - _EPOCH).days * MILLISECONDS_PER_DAY
 
-    def rates(self, lane: str, total_input_tokens: int) -> RateCard | None:
-        """Return the card of the longest band that the prompt is strictly longer than."""
-        fitting = [row for row in self.rows if row.lane == lane and _reaches(row, total_input_tokens)]
-        return max(fitting, key=lambda row: row.above_tokens).rates if fitting else None
-
-
-def _reaches(row: PriceRow, total_input_tokens: int) -> bool:
-    """Say whether a prompt falls into the row's band; the lowest band has no edge, so an empty prompt is in it."""
-    return not row.above_tokens or total_input_tokens > row.above_tokens
+    def lane(self, lane: str) -> list[PriceRow]:
+        """Return one lane's cards: a prompt has that of the longest band that it is strictly longer than."""
+        return [row for row in self.rows if row.lane == lane]
 
 
 class ModelPrices(msgspec.Struct, frozen=True):
@@ -121,8 +125,8 @@ class ModelPrices(msgspec.Struct, frozen=True):
 
     def entry(self, at_ms: int) -> PriceEntry:
         """Return what holds at a moment; the first entry also holds for any earlier one."""
-        held = [entry for entry in self.entries if entry.from_ms is None or entry.from_ms <= at_ms]
-        return held[-1] if held else self.entries[0]
+        held = (entry for entry in reversed(self.entries) if entry.from_ms is None or entry.from_ms <= at_ms)
+        return next(held, self.entries[0])
 
 
 class BookData(msgspec.Struct, frozen=True):
@@ -175,7 +179,7 @@ class BookData(msgspec.Struct, frozen=True):
         return None if rest == nothing else rest
 
 
-class PriceBook(msgspec.Struct, frozen=True):
+class PriceBook(msgspec.Struct, frozen=True, dict=True):
     """Prices of every known model, ready to bill with: build one with `build_book`.
 
     `long_prompt_scope` says whose prompt length selects a long-prompt band. "line" judges each billing line by
@@ -199,18 +203,35 @@ class PriceBook(msgspec.Struct, frozen=True):
         `at_ms` is when the exchange was opened, in milliseconds since the epoch. `length` is the prompt's length in
         tokens that selects the band (see `with_lengths`).
         """
+        key = (line.model, line.service_tier, line.speed, line.inference_geo, at_ms // MILLISECONDS_PER_DAY)
+        bands = self._known.get(key)
+        if bands is None:
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            bands = self._known[key] = self._bands(line, at_ms)
+        for above_tokens, rates in bands:
+            if length > above_tokens or not above_tokens:
+                return rates
+        return None
+
+    @cached_property
+    def _known(self) -> dict[_Selects, _Bands]:
+        """What `_bands` has returned: every request asks several times for the same few."""
+        return {}
+
+    def _bands(self, line: UsageLine, at_ms: int) -> _Bands:
+        """Return each band's lower edge in tokens and its rates, the longest first; none where they are not known."""
         prices, implied = self._spelled(line.model)
         lane = self.data.lanes.get(f"{line.service_tier or STANDARD}/{line.speed or STANDARD}")
         if prices is None or lane is None:
-            return None
-        entry = prices.entry(at_ms)
-        rates = entry.rates(lane, length)
-        geo, neutral = line.inference_geo, self.data.neutral_geographies
+            return ()
+        entry, geo, neutral = prices.entry(at_ms), line.inference_geo, self.data.neutral_geographies
+        rows = sorted(entry.lane(lane), key=lambda row: -row.above_tokens)
         geography = implied if (geo or "") in neutral else geo
-        if rates is None or not geography or geography in neutral:
-            return rates
+        if not geography or geography in neutral:
+            return tuple((row.above_tokens, row.rates) for row in rows)
         factor = entry.geography.get(geography)
-        return None if factor is None else rates.times(factor)
+        return tuple((row.above_tokens, row.rates.times(factor)) for row in rows) if factor is not None else ()
 
     def cost_nano_usd(self, lines: Iterable[UsageLine], at_ms: int) -> int | None:
         """Return the bill of one exchange in nano-USD, rounded half up once; None if any part has no known price.

@@ -146,6 +146,8 @@ _READ_MESSAGE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _READ_TOOLS = msgspec.json.Decoder(Annotated[list[msgspec.Raw], msgspec.Meta(max_length=BLOCKS_MAX)] | None)
 
 _TOOL_NAME = re.compile(rb'"tool_name"\s*:\s*"([^"]+)"')
+#: What a message may hold that is looked at closer; one search for all of them, because a message may be long.
+_TELLING = re.compile(rb'"(cache_control|citations|output_config|image)"')
 #: A member that says nothing.
 _NOTHING = frozenset({b"", b"null", b"[]"})
 #: How much of a body `parsing` reads before it lets others have their turn, in bytes.
@@ -260,14 +262,15 @@ def read_message(index: int, raw: bytes) -> MessageRead:
     message = _READ_MESSAGE.decode(raw)
     role = clip(bytes(message.pop("role", b"")).strip(b'"').decode("utf-8", "replace"))
     content = message.pop("content", msgspec.Raw())
-    has_mark, has_citations = b'"cache_control"' in raw, b'"citations"' in raw
+    named = set(_TELLING.findall(raw))
+    has_mark, has_citations = b"cache_control" in named, b"citations" in named
     path = f"messages.{index}.content"
     blocks = tuple(content_blocks("messages", path, role, content, has_mark=has_mark, has_citations=has_citations))
     return MessageRead(
         blocks=blocks,
         beside=b"".join(b"%b:%b," % (key.encode(), value) for key, value in sorted(message.items())),
-        has_effort=b'"output_config"' in raw,
-        has_image=b'"image"' in raw and any(map(hold_image, blocks)),
+        has_effort=b"output_config" in named,
+        has_image=b"image" in named and any(map(hold_image, blocks)),
         is_cited=has_citations and any(map(are_cited, blocks)),
     )
 

@@ -10,6 +10,7 @@ import msgspec
 
 from scrimp.core.wire.encoding import CodingError, decoder
 from scrimp.core.wire.labels import clip
+from scrimp.core.wire.spoken import SPEAKING, Listener, Spoken
 from scrimp.core.wire.sse import SseEvent, SseScanner
 from scrimp.core.wire.surrogates import UNREADABLE
 from scrimp.core.wire.usage import TOKENS_MAX, ApiUsage, Metered, meter, read_usage
@@ -33,6 +34,7 @@ class ApiMessage(msgspec.Struct, frozen=True):
     stop_reason: str | None = None
     usage: msgspec.Raw = msgspec.Raw()
     diagnostics: msgspec.Raw = msgspec.Raw()
+    content: msgspec.Raw = msgspec.Raw()
     error: ApiError | None = None
 
 
@@ -70,7 +72,8 @@ class Answer(msgspec.Struct, frozen=True):
     """What one response said. `usage_complete` is False when the final usage never arrived: a lower bound.
 
     `is_readable` is False where the body is in a coding that we do not know, corrupt, or too large to be read.
-    `cache_miss` is set where the client asked for cache diagnostics and the API names a reason.
+    `cache_miss` is set where the client asked for cache diagnostics and the API names a reason. `spoken` is what it
+    says, None where nobody listened.
     """
 
     message_id: str | None = None
@@ -81,6 +84,7 @@ class Answer(msgspec.Struct, frozen=True):
     usage_complete: bool = False
     is_readable: bool = True
     cache_miss: CacheMiss | None = None
+    spoken: Spoken | None = None
 
     def metered(self, requested_model: str | None) -> Metered | None:
         """Return the billing lines, or None where no usage was seen at all."""
@@ -94,6 +98,8 @@ _READ_DIAGNOSTICS = msgspec.json.Decoder(_Diagnostics | None)
 _READ_NAMES = frozenset({b"message_start", b"message_delta", b"error"})
 #: Events by which an answer begins.
 _FIRST_NAMES = frozenset({b"message_start", b"content_block_start"})
+#: What every one of these names holds: a long answer is searched once for each.
+_WORDS = (b"_start", b"message_delta", b"error")
 
 
 def _usage(raw: msgspec.Raw) -> ApiUsage | None:
@@ -165,8 +171,8 @@ def _type_of(error: ApiError | None) -> str:
     return clip(error.type if error else None) or "unknown"
 
 
-def read_json(body: bytes) -> Answer:
-    """Read a whole JSON answer: a Message or an error envelope."""
+def read_json(body: bytes, listener: Listener | None = None) -> Answer:
+    """Read a whole JSON answer: a Message or an error envelope. A listener hears what it says."""
     try:
         message = _READ_MESSAGE.decode(body)
     except UNREADABLE:
@@ -174,18 +180,22 @@ def read_json(body: bytes) -> Answer:
     if message.error is not None:
         return Answer(error_type=_type_of(message.error))
     answer = _started(message)
+    if listener is not None:
+        listener.hear_content(message.content)
     return msgspec.structs.replace(answer, usage_complete=answer.usage is not None and answer.usage.is_complete)
 
 
 class ResponseMeter:
     """Fed the raw chunks of one response, in order; `answer()` says what it held so far.
 
-    `first_token_seen` turns True with the first part of an answer; of an error it means nothing.
+    `first_token_seen` turns True with the first part of an answer; of an error it means nothing. With `listens` it
+    hears, too, what the answer says (`Answer.spoken`), which costs some time for each event.
     """
 
-    def __init__(self, content_type: str | None, content_encoding: str | None) -> None:
+    def __init__(self, content_type: str | None, content_encoding: str | None, *, listens: bool = False) -> None:
         self._is_stream = (content_type or "").lower().startswith("text/event-stream")
-        self._sse = SseScanner((*_READ_NAMES, *_FIRST_NAMES - _READ_NAMES))
+        self._listener = Listener() if listens else None
+        self._sse = SseScanner((*_WORDS, *SPEAKING) if listens else _WORDS)
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._streamed = Answer()
@@ -215,6 +225,8 @@ class ResponseMeter:
         for event in self._sse.feed(plain):
             self.first_token_seen = self.first_token_seen or event.name in _FIRST_NAMES
             self._streamed = apply_event(self._streamed, event)
+            if self._listener is not None:
+                self._listener.hear(event)
         self._readable = not self._sse.overflowed
 
     def _feed_json(self, plain: bytes) -> None:
@@ -229,6 +241,15 @@ class ResponseMeter:
     def answer(self) -> Answer:
         """Return what is known now; after the last chunk this is all there is."""
         if not self._is_stream and self._whole is None:
-            self._whole = read_json(b"".join(self._body))
+            self._whole = self._read_whole()
         known = self._whole or self._streamed
+        if self._is_stream and self._listener is not None:
+            known = msgspec.structs.replace(known, spoken=self._listener.spoken())
         return known if self._readable else msgspec.structs.replace(known, is_readable=False)
+
+    def _read_whole(self) -> Answer:
+        if self._listener is None:
+            return read_json(b"".join(self._body))
+        self._listener = Listener()
+        read = read_json(b"".join(self._body), self._listener)
+        return msgspec.structs.replace(read, spoken=self._listener.spoken())

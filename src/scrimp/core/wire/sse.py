@@ -17,6 +17,7 @@ EVENT_BYTES_MAX = 64 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
 _LF = ord("\n")
+_NAME, _DATA = b"event: ", b"data: "
 
 
 class SseEvent(NamedTuple):
@@ -145,13 +146,29 @@ class SseScanner:
     def _found(self, text: bytes, end: int) -> list[SseEvent]:
         """Decode the events with a word among the whole ones that stand before `end`."""
         events: list[SseEvent] = []
-        at = {word: text.find(word, 0, end) for word in self._words}
+        at = [(place, word) for word in self._words if (place := text.find(word, 0, end)) >= 0]
         begin = 0
-        while at := {word: place for word, place in at.items() if place >= 0}:
-            first = min(at.values())
+        while at:
+            first, _ = min(at)
             before = text.rfind(b"\n\n", begin, first)
             stop = text.find(b"\n\n", first) + 2
-            events += self._decoded(text[begin if before < 0 else before + 2 : stop])
+            whole = text[begin if before < 0 else before + 2 : stop]
+            plain = _plain(whole)
+            events += [plain] if plain is not None else self._decoded(whole)
             begin = stop
-            at = {word: place if place >= stop else text.find(word, stop, end) for word, place in at.items()}
+            later = [(place if place >= stop else text.find(word, stop, end), word) for place, word in at]
+            at = [(place, word) for place, word in later if place >= 0]
         return events
+
+
+def _plain(whole: bytes) -> SseEvent | None:
+    """Return one whole event that is written as the API writes it, a line of each field; None for any other."""
+    name, _, data = whole.partition(b"\n")
+    if not (
+        name.startswith(_NAME)
+        and len(name) > len(_NAME)
+        and data.startswith(_DATA)
+        and data.find(b"\n") == len(data) - 2
+    ):
+        return None
+    return SseEvent(name[len(_NAME) :], data[len(_DATA) : -2])

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_base64
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from math import exp, log
 
@@ -150,19 +150,19 @@ def count_blocks(
     calibration: Calibration | None = None,
     *,
     forced_tool: bool = False,
-    weigh: Callable[[Block, str], float] | None = None,
+    weights: Sequence[float] | None = None,
 ) -> tuple[int, ...]:
     """Return the estimated tokens of each block; the first tool carries the prompt that the API adds for tools.
 
-    `weigh` may stand in for `weigh_block` if it gives the same answers, for instance remembered ones.
+    `weights` are what `weigh_block` gives for each, for a caller that has them.
     """
-    counts = [(weigh or weigh_block)(block, model) for block in blocks]
+    counts = [*weights] if weights is not None else [weigh_block(block, model) for block in blocks]
     first_tool = next((i for i, block in enumerate(blocks) if _is_tool(block)), None)
     if first_tool is not None:
         added = tool_prompt(model)
         counts[first_tool] += added.forced if forced_tool else added.free
     ratio = calibration.ratio(model) if calibration else 1.0
-    return tuple([max(BLOCK_TOKENS_MIN, round(count * ratio)) for count in counts])
+    return tuple([round(count * ratio) or BLOCK_TOKENS_MIN for count in counts])
 
 
 def image_tokens(width: int, height: int, model: str) -> int:

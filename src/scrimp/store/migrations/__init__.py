@@ -8,4 +8,4 @@ the outcome with the schema.
 from __future__ import annotations
 
 #: The newest revision, which this Scrimp reads and writes.
-HEAD = "0003"
+HEAD = "0004"

@@ -1,7 +1,7 @@
-"""Money that marks cost in vain: hours that were paid for and not needed, writes that nobody read.
+"""Money that was spent in vain: hours that were paid for and not needed, writes that nobody read, pings for nobody.
 
-Both are told from the recorded bills alone. What a break made a request write again is not blamed twice: only what is
-written beyond the `lost` tokens of a step counts here.
+All are told from the recorded bills alone. What a break made a request write again is not blamed twice: only what is
+written beyond the `lost` tokens of a step counts here. Pings in front of a request that came are what pings are for.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from scrimp.core.belief.cache import TTL_MS
 from scrimp.core.wire.prices import RateCard
 from scrimp.core.wire.usage import Usage
+from scrimp.replay.regret import input_pico_usd
 from scrimp.replay.steps import ROOT, Step
 
 #: A usage, its rates and how many tokens of it a break explains -> tokens in vain, and their price in pico-USD.
@@ -20,12 +21,15 @@ _Price = Callable[[Usage, RateCard, int], tuple[int, int]]
 
 
 class Waste(NamedTuple):
-    """What one thread's marks cost in vain, in pico-USD; `step` is the dearest of them, `tokens` are all of them."""
+    """What one thread's marks, or its pings, cost in vain, in pico-USD, None if that is not known.
+
+    `step` is the dearest of them, or the last one, which was pinged; `tokens` are all of them.
+    """
 
     cause: str
     step: int
     tokens: int
-    pico_usd: int
+    pico_usd: int | None
 
 
 class Recorded(NamedTuple):
@@ -43,8 +47,18 @@ def wastes(recorded: Recorded) -> list[Waste]:
     for index, step in enumerate(recorded.steps):
         threads[step.session_id, step.thread].append(index)
     covered, paused = _covered(recorded), _paused(recorded)
-    found = (_of_thread(recorded, thread, covered, paused) for thread in threads.values())
-    return [waste for waste in found if waste is not None]
+    marks = [_of_thread(recorded, thread, covered, paused) for thread in threads.values()]
+    pings = [_unanswered(recorded, thread[-1]) for thread in threads.values()]
+    return [waste for waste in (*marks, *pings) if waste is not None]
+
+
+def _unanswered(recorded: Recorded, last: int) -> Waste | None:
+    """Say what the pings after the last request of a thread cost."""
+    usages, card = [ping.usage for ping in recorded.steps[last].pings], recorded.cards[last]
+    if not usages:
+        return None
+    cost = None if card is None else sum(input_pico_usd(usage, card) for usage in usages)
+    return Waste("pings_in_vain", last, sum(usage.total_input_tokens for usage in usages), cost)
 
 
 def _of_thread(

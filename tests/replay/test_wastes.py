@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from scrimp.core.wire.prices import RateCard
 from scrimp.core.wire.usage import Usage
-from scrimp.replay.pitfalls import Recorded, Waste, wastes
-from scrimp.replay.steps import ROOT, Step
+from scrimp.replay.steps import ROOT, SentPing, Step
+from scrimp.replay.wastes import Recorded, Waste, wastes
 
 #: Pico-USD a token: uncached, read, 5m, 1h, output.
 CARD = RateCard(uncached_input=100, cache_read=10, cache_write_5m=125, cache_write_1h=200, output=500)
@@ -72,6 +73,28 @@ def test_what_another_session_reads_is_no_waste() -> None:
     """A prefix that was written once and read by the next session has paid."""
     steps = [step(0, ROOT, 5_000, "one"), step(MINUTE_MS, 0, 5_000, "two")]
     assert [] == found(steps, [Usage(cache_write_5m_input_tokens=5_000), Usage(cache_read_input_tokens=5_000)])
+
+
+PING = SentPing(9 * MINUTE_MS, Usage(uncached_input_tokens=10, cache_read_input_tokens=990))
+
+
+@given(st.integers(1, 9))
+def test_pings_that_nobody_came_back_to_were_in_vain(count: int) -> None:
+    """All that were sent after the last request of a thread, at what each was billed: 10,900 pico-USD."""
+    steps = [step(0, ROOT, 1_000), replace(step(MINUTE_MS, 0, 1_000), pings=(PING,) * count)]
+    usages = [Usage(cache_write_5m_input_tokens=1_000), Usage(cache_read_input_tokens=1_000)]
+    assert [Waste("pings_in_vain", 1, 1_000 * count, 10_900 * count)] == found(steps, usages)
+    (waste,) = wastes(Recorded(steps, usages, [None, None], {}))
+    assert ("pings_in_vain", None) == (waste.cause, waste.pico_usd)
+
+
+def test_pings_that_somebody_came_back_to_are_no_waste() -> None:
+    """Whether or not the cache was read then; another session does not count as coming back."""
+    pinged = replace(step(0, ROOT, 1_000), pings=(PING,))
+    usages = [Usage(cache_write_5m_input_tokens=1_000), Usage(cache_read_input_tokens=1_000)]
+    assert [] == found([pinged, step(MINUTE_MS, 0, 1_000)], usages)
+    causes = [waste.cause for waste in found([pinged, step(MINUTE_MS, 0, 1_000, "other")], usages)]
+    assert ["pings_in_vain"] == causes
 
 
 def test_what_a_break_explains_is_not_blamed_twice() -> None:
