@@ -18,7 +18,7 @@ from scrimp.core.belief.account import Account
 from scrimp.sim.app import SimApp
 from scrimp.store.ledger import open_ledger
 from tests.processes import children_of
-from tests.replay.transcripts import Transcript
+from tests.replay.transcripts import paused_for
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Scrimp
@@ -189,16 +189,6 @@ def test_it_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(tmp_path / "a.db")], capture_output=True, text=True, check=True
     )
     assert "[]\n" == ended.stdout
-
-
-def paused_for(seconds: int) -> Transcript:
-    """Return a session with one pause."""
-    session = Transcript()
-    session.user(0, "hi")
-    session.answer(1, "m1", 10_000, blocks=[("text", None)])
-    session.user(seconds, "go on")
-    session.answer(seconds + 1, "m2", 11_000, blocks=[("text", None)])
-    return session
 
 
 def test_habits_are_learnt_only_where_that_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

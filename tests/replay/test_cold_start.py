@@ -5,18 +5,9 @@ from __future__ import annotations
 from scrimp.core.belief.account import Account
 from scrimp.replay.cold_start import taught_by
 from scrimp.upstream.pricefeed import load_book
-from tests.replay.transcripts import Transcript
+from tests.replay.transcripts import paused_for
 
 BOOK = load_book()
-
-
-def _session(pause_seconds: int) -> Transcript:
-    session = Transcript()
-    session.user(0, "hi")
-    session.answer(1, "m1", 10_000, blocks=[("text", None)])
-    session.user(pause_seconds, "go on")
-    session.answer(pause_seconds + 1, "m2", 11_000, blocks=[("text", None)])
-    return session
 
 
 def test_nothing_teaches_nothing() -> None:
@@ -26,7 +17,7 @@ def test_nothing_teaches_nothing() -> None:
 
 def test_past_pauses_are_learnt() -> None:
     """A return after seven minutes is one more in the table, and no money or open pause is left."""
-    session = _session(420)
+    session = paused_for(420)
     account = taught_by(session.exchanges(), session.links(), BOOK)
     assert Account().table.returns[0] + 1 == account.table.returns[0]
     assert (0, 0, {}) == (account.spent_pico_usd, account.automatic_pico_usd, account.pauses)

@@ -101,3 +101,13 @@ class Transcript:
 
 def _block(kind: str, tool: str | None) -> dict[str, Any]:
     return {"type": kind, kind: "..."} if tool is None else {"type": kind, "id": "t", "name": tool, "input": {}}
+
+
+def paused_for(seconds: int) -> Transcript:
+    """Return a session with one pause."""
+    session = Transcript()
+    session.user(0, "hi")
+    session.answer(1, "m1", 10_000, blocks=[("text", None)])
+    session.user(seconds, "go on")
+    session.answer(seconds + 1, "m2", 11_000, blocks=[("text", None)])
+    return session

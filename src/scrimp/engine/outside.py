@@ -12,6 +12,9 @@ from scrimp.core.levers.hold import Settings
 from scrimp.core.plan.planning import Policy
 from scrimp.core.wire.prices import PriceBook
 
+#: The header with the exchange's id, which every answer of a gateway of ours carries: whoever sees it is behind one.
+EXCHANGE_HEADER = "scrimp-exchange"
+
 
 def new_exchange_id(now_ms: int) -> str:
     """Return an id that sorts by time and does not collide."""

@@ -6,7 +6,7 @@ keeps time and can send (`gateway.keeper`); each ping is an exchange of its own,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -116,7 +116,7 @@ class Pauses:
         if metered is None or not answer.usage_complete or closed.error_type is not None:
             self._states.change(principal, lambda state: machine.gone(state, name, closed.exchange_id))
             return None
-        return next((each.at_ms for each in commands if isinstance(each, SetTimer)), None)
+        return _next_ms(commands)
 
     def _held(self, opened: Opened, closed: Exchange, at_ms: int) -> Held | None:
         request, plan, settings = opened.request, opened.plan, self._outside.holding
@@ -163,7 +163,12 @@ class Pauses:
     def pinged(self, held: Held, closed: Exchange) -> int | None:
         """Note how a ping ended; returns when the next one is due, None for never."""
         commands = self._states.move(held.principal, _after(held.thread, held.exchange.exchange_id, closed))
-        return next((each.at_ms for each in commands if isinstance(each, SetTimer)), None)
+        return _next_ms(commands)
+
+
+def _next_ms(commands: Sequence[Command]) -> int | None:
+    """Return when the next ping is due, None for never."""
+    return next((each.at_ms for each in commands if isinstance(each, SetTimer)), None)
 
 
 def _after(name: str, exchange_id: str, closed: Exchange) -> Callable[[State], tuple[State, list[Command]]]:

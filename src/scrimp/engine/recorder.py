@@ -20,6 +20,7 @@ from scrimp.core.belief.session import Belief, Trails, session_of, tails_of, thr
 from scrimp.core.levers.fanout import Wait
 from scrimp.core.plan.planning import Plan, Policy, plan, settle, waiting
 from scrimp.core.plan.threads import Command, State
+from scrimp.core.wire.blocks import Ttl
 from scrimp.core.wire.labels import clip
 from scrimp.core.wire.request import Request, RequestUnreadable, parsing
 from scrimp.core.wire.response import Answer
@@ -107,17 +108,21 @@ class Recorder:
         request = body if isinstance(body, Request | None) else at_once(self.reading(body))
         who = identify(headers, request.user_id if request else None)
         exchange = _exchange(self._outside.new_id(now_ms), now_ms, who, request, self._outside.source)
-        exchange = msgspec.structs.replace(exchange, cost_upper_nano_usd=self._ceilings.when_sent(request, now_ms))
         if request is None:
             return Opened(msgspec.structs.replace(exchange, planned=False))
         if request.is_thread:
             # The rest of its prompt is on the server, so there is nothing to predict from (API docs, message threads).
-            return Opened(exchange, request)
+            return Opened(self._bounded(exchange, request, now_ms), request)
         try:
             return self._planned(exchange, request, now_ms, self._policy(headers, raw), raw, waited)
         except Exception as error:  # noqa: BLE001 - a fault of ours must never become the client's
             own_up("planning failed; the request is forwarded as it came", error)
-            return Opened(msgspec.structs.replace(exchange, planned=False), request)
+            return Opened(self._bounded(msgspec.structs.replace(exchange, planned=False), request, now_ms), request)
+
+    def _bounded(self, exchange: Exchange, request: Request, now_ms: int, marked: Ttl | None = None) -> Exchange:
+        """Return an exchange with the most that it can cost; `marked` is the longest lifetime that we ask for in it."""
+        upper = self._ceilings.when_sent(request, now_ms, marked)
+        return msgspec.structs.replace(exchange, cost_upper_nano_usd=upper)
 
     def _policy(self, headers: Mapping[str, str], raw: bytes) -> Policy:
         """Return what may be done to a request; the gateway that we stand before does it where there is one."""
@@ -170,10 +175,8 @@ class Recorder:
             planned.look,
         )
         self._states.fold(principal, arrived)
-        upper = exchange.cost_upper_nano_usd
-        if body is not None:
-            upper = self._ceilings.when_sent(request, now_ms, longest_ttl(planned.prompt))
-        exchange = msgspec.structs.replace(exchange, session_id=session_id, cost_upper_nano_usd=upper)
+        marked = longest_ttl(planned.prompt) if body is not None else None
+        exchange = self._bounded(msgspec.structs.replace(exchange, session_id=session_id), request, now_ms, marked)
         before = belief.caches.get(planned.prompt.cache, {})
         seen = self._breaks.arrive(exchange, planned.moved or request, planned, before, now_ms)
         commands: list[Command] = []

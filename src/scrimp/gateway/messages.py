@@ -15,6 +15,7 @@ from scrimp.core.belief.exchange import Exchange
 from scrimp.core.levers.fanout import Wait
 from scrimp.core.wire.request import Request
 from scrimp.core.wire.response import ResponseMeter
+from scrimp.engine.outside import EXCHANGE_HEADER
 from scrimp.engine.recorder import Opened, Recorder
 from scrimp.errors import UpstreamUnavailable, UpstreamUnreachable
 from scrimp.gateway.asgi import ClientGone, Inbound, Receive, Scope, Send, text_headers
@@ -26,9 +27,6 @@ from scrimp.gateway.services import Services
 from scrimp.upstream.client import RawHeaders, UpstreamRequest
 
 T = TypeVar("T")
-
-#: Names the exchange in each answer that a gateway of ours passes on.
-_OUR_HEADER = b"scrimp-exchange"
 
 
 async def _read_body(inbound: Inbound, limit: int) -> tuple[bytes, AsyncIterator[bytes] | None]:
@@ -147,7 +145,7 @@ class _Attempt:
             return
         headers = text_headers(response.headers)
         self._status, self._request_id = response.status, headers.get("request-id")
-        self.met_another = _OUR_HEADER.decode() in headers
+        self.met_another = EXCHANGE_HEADER in headers
         self._meter = ResponseMeter(
             headers.get("content-type"), headers.get("content-encoding"), listens=bool(self._opened.thread)
         )
@@ -170,7 +168,7 @@ class _Attempt:
         opened = self._opened
         mode = opened.plan.mode if opened.plan else "observe"
         plan = mode if opened.exchange.planned else "unplanned"
-        return [(_OUR_HEADER, opened.exchange.exchange_id.encode()), (b"scrimp-plan", plan.encode())]
+        return [(EXCHANGE_HEADER.encode(), opened.exchange.exchange_id.encode()), (b"scrimp-plan", plan.encode())]
 
     def _seen(self, chunk: bytes) -> None:
         self._meter.feed(chunk)

@@ -20,9 +20,6 @@ from scrimp.engine.faults import own_up
 from scrimp.engine.recorder import Opened
 from scrimp.sdk.desk import Desk, Ending
 
-#: What a gateway of ours adds to its answers.
-GATEWAY_HEADER = "scrimp-exchange"
-
 #: Before these nothing of the request was sent.
 _UNSENT = (
     httpx2.ConnectError,

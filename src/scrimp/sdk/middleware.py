@@ -19,9 +19,9 @@ from scrimp.clock import Clock, SystemClock
 from scrimp.config import load_settings
 from scrimp.core.plan.planning import Policy
 from scrimp.engine.faults import own_up
-from scrimp.engine.outside import Outside
+from scrimp.engine.outside import EXCHANGE_HEADER, Outside
 from scrimp.errors import ConfigError
-from scrimp.sdk.answers import GATEWAY_HEADER, Attempt
+from scrimp.sdk.answers import Attempt
 from scrimp.sdk.asked import Client, client_of, has_credential, headers_of, is_exchange, sent, wire
 from scrimp.sdk.desk import Desk
 from scrimp.sdk.shelf import LedgerOpener
@@ -148,7 +148,7 @@ class Middleware(anthropic.Middleware):
         if raw is None:  # other middleware answered, and sent nothing
             attempt.unsent()
             return
-        self._gateways[base] = GATEWAY_HEADER in raw.headers
+        self._gateways[base] = EXCHANGE_HEADER in raw.headers
         if self._gateways[base] and not attempt.is_begun:
             attempt.recorded_elsewhere()
             return

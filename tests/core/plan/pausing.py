@@ -7,16 +7,16 @@ from typing import Any
 import msgspec
 
 from scrimp.core.belief import account as accounts
-from scrimp.core.belief.account import Account
+from scrimp.core.belief.account import SLACK_PERCENT, SLACK_TOKENS, Account
 from scrimp.core.belief.cache import predict
 from scrimp.core.belief.events import FirstToken, RequestArrived, Shadow
 from scrimp.core.belief.prefix import Mark
 from scrimp.core.belief.session import step
 from scrimp.core.levers.hold import DEFAULTS, Settings
-from scrimp.core.plan.machine import ended, opened
+from scrimp.core.plan.machine import ended, opened, pinged, timer_fired
 from scrimp.core.plan.pinging import thinking_of
 from scrimp.core.plan.planning import ALONE, AUTOMATIC, Plan
-from scrimp.core.plan.threads import Command, Ending, Opening, State
+from scrimp.core.plan.threads import Command, Ending, Opening, SetTimer, State
 from scrimp.core.wire.prices import RateCard
 from scrimp.core.wire.spoken import Spoken
 from scrimp.core.wire.usage import Usage
@@ -96,3 +96,44 @@ def hit(state: State, thread: str = "t") -> Usage:
 def reserved(state: State) -> int:
     """Return what is set aside by the pauses, each with its own."""
     return sum(pause.reserved_pico_usd for pause in state.account.pauses.values())
+
+
+class Course:
+    """A state in time that passes, with the timers that it asked for; its pings find all that they look for."""
+
+    def __init__(self, state: State) -> None:
+        self.state, self.now_ms, self.count = state, NOW_MS, 0
+        self.timers: dict[str, int] = {}
+
+    def obey(self, thread: str, commands: list[Command]) -> None:
+        """Set the timer, or send the ping."""
+        self.timers.pop(thread, None)
+        for command in commands:
+            if isinstance(command, SetTimer):
+                self.timers[thread] = command.at_ms
+            else:
+                self.ping(thread)
+
+    def ping(self, thread: str) -> None:
+        """Send a ping."""
+        exchange = self.state.threads[thread].exchange_id
+        self.state, more = pinged(self.state, thread, exchange, hit(self.state, thread), self.now_ms)
+        self.obey(thread, more)
+
+    def wait(self, delta_ms: int) -> None:
+        """Let time pass, timer by timer."""
+        end_ms = self.now_ms + delta_ms
+        while self.timers and min(self.timers.values()) <= end_ms:
+            thread = min(self.timers, key=self.timers.__getitem__)
+            self.now_ms = max(self.now_ms, self.timers[thread])
+            exchange = self.state.threads[thread].exchange_id
+            self.state, commands = timer_fired(self.state, thread, exchange, self.now_ms)
+            self.obey(thread, commands)
+        self.now_ms = end_ms
+
+    def check_money(self) -> None:
+        """Check that what is set aside is the pauses' own, and spending with it within the guard."""
+        account = self.state.account
+        assert reserved(self.state) == account.reserved_pico_usd >= 0
+        limit = account.automatic_pico_usd * (100 + SLACK_PERCENT) // 100 + SLACK_TOKENS * account.base(CARD)
+        assert account.spent_pico_usd + account.reserved_pico_usd <= limit

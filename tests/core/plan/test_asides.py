@@ -9,12 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from scrimp.core.belief.account import HOUR_PING_MS, MINUTES_PING_MS, SLACK_PERCENT, SLACK_TOKENS, Account
+from scrimp.core.belief.account import HOUR_PING_MS, MINUTES_PING_MS, Account
 from scrimp.core.levers.hold import Settings
 from scrimp.core.plan.asides import ASIDES_MAX, GROUP, asides_of, shared_tokens
 from scrimp.core.plan.machine import ended, pinged, timer_fired
-from scrimp.core.plan.threads import Command, Ending, Forget, Ping, SetAside, SetTimer, State
-from tests.core.plan.pausing import AUTOMATIC_USAGE, CARD, COMMANDS, MINUTE_MS, RICH, answered, asked, hit, reserved
+from scrimp.core.plan.threads import Ending, Forget, Ping, SetAside, State
+from tests.core.plan.pausing import (
+    AUTOMATIC_USAGE,
+    CARD,
+    COMMANDS,
+    MINUTE_MS,
+    RICH,
+    Course,
+    answered,
+    asked,
+    hit,
+    reserved,
+)
 from tests.core.plan.plans import NOW_MS, body_of, read
 
 #: Blocks of the first request, of which two stand before the messages.
@@ -172,12 +183,11 @@ def test_a_session_that_begins_elsewhere_makes_their_pings_fewer() -> None:
 # --- any course of events ---
 
 
-class Course:
+class Switching(Course):
     """One conversation whose client switches between modes, with the pings that this asks for."""
 
     def __init__(self) -> None:
-        self.state, self.now_ms, self.count = State(account=Account()), NOW_MS, 0
-        self.timers: dict[str, int] = {}
+        super().__init__(State(account=Account()))
 
     def ask(self, mode: str) -> None:
         """Send the next request, and end its answer."""
@@ -194,34 +204,10 @@ class Course:
         self.state, commands = ended(self.state, Ending("t", name, usage, usage, "end_turn"), self.now_ms)
         self.obey("t", commands)
 
-    def obey(self, thread: str, commands: list[Command]) -> None:
-        """Set the timer, or send the ping."""
-        self.timers.pop(thread, None)
-        for command in commands:
-            if isinstance(command, SetTimer):
-                self.timers[thread] = command.at_ms
-            else:
-                exchange = self.state.threads[thread].exchange_id
-                self.state, more = pinged(self.state, thread, exchange, hit(self.state, thread), self.now_ms)
-                self.obey(thread, more)
-
-    def wait(self, delta_ms: int) -> None:
-        """Let time pass, timer by timer."""
-        end_ms = self.now_ms + delta_ms
-        while self.timers and min(self.timers.values()) <= end_ms:
-            thread = min(self.timers, key=self.timers.__getitem__)
-            self.now_ms = max(self.now_ms, self.timers[thread])
-            exchange = self.state.threads[thread].exchange_id
-            self.state, commands = timer_fired(self.state, thread, exchange, self.now_ms)
-            self.obey(thread, commands)
-        self.now_ms = end_ms
-
     def check(self) -> None:
         """Check what always holds."""
+        self.check_money()
         account = self.state.account
-        assert reserved(self.state) == account.reserved_pico_usd >= 0
-        limit = account.automatic_pico_usd * (100 + SLACK_PERCENT) // 100 + SLACK_TOKENS * account.base(CARD)
-        assert account.spent_pico_usd + account.reserved_pico_usd <= limit
         assert len(asides_of(self.state, "t")) <= ASIDES_MAX
         held = {name for name, thread in self.state.threads.items() if thread.promised > thread.sent}
         assert held == set(self.timers)
@@ -240,7 +226,7 @@ _events = st.one_of(
 @given(st.lists(_events, max_size=25))
 def test_money_and_guard_hold_however_modes_change(events: list[tuple[str, Any]]) -> None:
     """Every held thread has its timer and the money for its pings, all within the guard, and asides are few."""
-    course = Course()
+    course = Switching()
     for name, argument in events:
         getattr(course, name)(argument)
         course.check()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scrimp.core.belief import account as accounts
-from scrimp.core.belief.account import HOUR_PING_MS, MINUTES_PING_MS, SLACK_PERCENT, SLACK_TOKENS
+from scrimp.core.belief.account import HOUR_PING_MS, MINUTES_PING_MS, SLACK_TOKENS
 from scrimp.core.levers.hold import Settings
 from scrimp.core.plan.machine import (
     ended,
@@ -21,7 +21,7 @@ from scrimp.core.plan.machine import (
     pinged,
     timer_fired,
 )
-from scrimp.core.plan.threads import Command, Ending, Ping, SetTimer, State
+from scrimp.core.plan.threads import Ending, Ping, SetTimer, State
 from scrimp.core.wire.spoken import Spoken
 from scrimp.core.wire.usage import Usage
 from tests.core.plan.pausing import (
@@ -31,6 +31,7 @@ from tests.core.plan.pausing import (
     EDITED,
     MINUTE_MS,
     RICH,
+    Course,
     answered,
     asked,
     hit,
@@ -370,13 +371,12 @@ def test_without_leave_there_is_no_upgrade(can_upgrade: bool, setting: bool) -> 
 # --- any course of events ---
 
 
-class Course:
+class Threads(Course):
     """A principal with three threads that ask, are answered, pinged, refused and left, as a draw decides."""
 
     def __init__(self, model_refuses: bool) -> None:
-        self.state, self.now_ms, self.count = State(), NOW_MS, 0
+        super().__init__(State())
         self.refuses = model_refuses
-        self.timers: dict[str, int] = {}
         self.lengths: dict[str, int] = {}
 
     def ask(self, thread: str, stop_reason: str) -> None:
@@ -390,29 +390,12 @@ class Course:
         self.state, commands = answered(self.state, self.now_ms, exchange=name, thread=thread, stop_reason=stop_reason)
         self.obey(thread, commands)
 
-    def obey(self, thread: str, commands: list[Command]) -> None:
-        """Set the timer, or send the ping."""
-        self.timers.pop(thread, None)
-        for command in commands:
-            if isinstance(command, SetTimer):
-                self.timers[thread] = command.at_ms
-            elif self.refuses:
-                self.state = ping_refused(self.state, thread, "claude-opus-5-5")
-            else:
-                exchange = self.state.threads[thread].exchange_id
-                self.state, more = pinged(self.state, thread, exchange, hit(self.state, thread), self.now_ms)
-                self.obey(thread, more)
-
-    def wait(self, delta_ms: int) -> None:
-        """Let time pass, timer by timer."""
-        end_ms = self.now_ms + delta_ms
-        while self.timers and min(self.timers.values()) <= end_ms:
-            thread = min(self.timers, key=self.timers.__getitem__)
-            self.now_ms = max(self.now_ms, self.timers[thread])
-            exchange = self.state.threads[thread].exchange_id
-            self.state, commands = timer_fired(self.state, thread, exchange, self.now_ms)
-            self.obey(thread, commands)
-        self.now_ms = end_ms
+    def ping(self, thread: str) -> None:
+        """Send a ping to a model that may take none."""
+        if self.refuses:
+            self.state = ping_refused(self.state, thread, "claude-opus-5-5")
+        else:
+            super().ping(thread)
 
     def leave(self, thread: str) -> None:
         """Let the client of a thread be gone."""
@@ -421,10 +404,8 @@ class Course:
 
     def check(self) -> None:
         """Check what always holds."""
+        self.check_money()
         account = self.state.account
-        assert reserved(self.state) == account.reserved_pico_usd >= 0
-        limit = account.automatic_pico_usd * (100 + SLACK_PERCENT) // 100 + SLACK_TOKENS * account.base(CARD)
-        assert account.spent_pico_usd + account.reserved_pico_usd <= limit
         for name, thread in self.state.threads.items():
             pause = account.pauses.get(name)
             left = max(0, thread.promised - thread.sent)
@@ -444,7 +425,7 @@ _events = st.one_of(
 @given(st.lists(_events, max_size=25), st.booleans())
 def test_money_and_guard_hold_whatever_happens(events: list[tuple[Any, ...]], refuses: bool) -> None:
     """What is set aside is the pauses' own; spending with it stays within the guard; digests are those of held ones."""
-    course = Course(refuses)
+    course = Threads(refuses)
     for name, *arguments in events:
         getattr(course, name)(*arguments)
         course.check()
@@ -452,7 +433,7 @@ def test_money_and_guard_hold_whatever_happens(events: list[tuple[Any, ...]], re
 
 def test_the_guard_bounds_who_always_leaves() -> None:
     """Sixty sessions that each wait for a tool that never comes: pings end where the account's allowance does."""
-    course = Course(model_refuses=False)
+    course = Threads(model_refuses=False)
     for number in range(60):
         course.ask(f"thread-{number}", "tool_use")
         course.check()

@@ -51,6 +51,12 @@ _CLOCK = re.compile(r"(?<!\d)\d{1,2}:\d{2}(?!\d)|(?<!\d)1[6-9]\d{8}(?:\d{3})?(?!
 _NOW = re.compile(r"\b(?:current|now|today|timestamp|as of|generated at)\b|^\W*(?:date|time)\b", re.IGNORECASE)
 _DIGIT = re.compile(r"\d")
 
+
+def _survival(requests: int, changes: int, prior: float) -> float:
+    """Return the chance that the next request brings what was seen before, after `changes` in so many requests."""
+    return (requests - 1 - changes + prior * _PRIOR_WEIGHT) / (requests - 1 + _PRIOR_WEIGHT)
+
+
 #: Digests of the lines of each block of a system prompt; see `_line`.
 Lines = tuple[tuple[bytes, ...], ...]
 
@@ -71,8 +77,7 @@ class Template(msgspec.Struct, frozen=True, gc=False):
     @property
     def survival(self) -> float:
         """The chance that the next request brings a prompt that was seen before, 0 to 1."""
-        prior = _PRIOR_SUSPECT if self.is_suspect else _PRIOR
-        return (self.requests - 1 - self.changes + prior * _PRIOR_WEIGHT) / (self.requests - 1 + _PRIOR_WEIGHT)
+        return _survival(self.requests, self.changes, _PRIOR_SUSPECT if self.is_suspect else _PRIOR)
 
 
 class Toolbox(msgspec.Struct, frozen=True, gc=False):
@@ -91,7 +96,7 @@ class Toolbox(msgspec.Struct, frozen=True, gc=False):
     @property
     def survival(self) -> float:
         """The chance that the next request brings a list that was seen before, 0 to 1."""
-        return (self.requests - 1 - self.drifts + _PRIOR * _PRIOR_WEIGHT) / (self.requests - 1 + _PRIOR_WEIGHT)
+        return _survival(self.requests, self.drifts, _PRIOR)
 
 
 class Family(msgspec.Struct, frozen=True):

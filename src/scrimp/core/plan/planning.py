@@ -74,7 +74,7 @@ class Plan(msgspec.Struct, frozen=True):
     * `kinds` are the depths to remember (see `belief.sightings`), none in observe mode; `look` is what the request
       shows of its family (`belief.templates`).
     * `moved` is the request as the order lever changed it, None where it did not; `pitfall` is the volatile piece that
-      left where it is, with its price.
+      was left where it is, with its price.
     * `waited` says that it was held back for another request, which it would not have been alone.
     """
 
