@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from operator import is_not
 from typing import Any
 
 import pytest
@@ -118,14 +117,21 @@ def test_only_the_rest_is_worked_out(asked: list[tuple[int, list[int]]], limit: 
         assert max(map(len, grown._known.values()), default=0) <= SAME_NAME_MAX
 
 
-def test_links_may_be_told_apart_by_what_they_are() -> None:
-    """Equal objects that are not the same one differ where identity decides, and take the room that they say."""
-    grown = Grown[int](10, is_not, sum)
-    one, other = 10**9, int("1000000000")
-    assert [0, 1, 0] == [grown.grown("a", [link], lambda _, common: common) for link in (0, 0, one)]
-    assert one == other
-    assert 0 == grown.grown("a", [other], lambda _, common: common)
+def test_links_take_the_room_that_they_say() -> None:
+    """What is too large is not remembered, and what was remembered has to make room for it."""
+    grown = Grown[int](10, sum)
+    assert [0, 1, 0] == [grown.grown("a", [link], lambda _, common: common) for link in (10, 10, 11)]
     assert {} == grown._known
+
+
+@given(st.lists(st.integers(0, 1), max_size=200), st.lists(st.integers(0, 1), max_size=200), st.integers(0, 200))
+def test_what_is_common_is_found_link_by_link(one: list[int], two: list[int], shared: int) -> None:
+    """However many links are compared at once, the number is that of the equal ones that two chains begin with."""
+    two = one[:shared] + two
+    expected = next((i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
+    grown = Grown[int]()
+    grown.grown("a", one, lambda _, common: common)
+    assert expected == grown.grown("a", two, lambda _, common: common)
 
 
 def test_many_short_conversations_take_no_more_room_than_a_few_long_ones() -> None:

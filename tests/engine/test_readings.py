@@ -78,7 +78,8 @@ def test_a_known_message_is_not_read_again() -> None:
 
     assert readings.message(0, raw) is readings.message(0, bytes(bytearray(raw)))
     assert readings.message(0, raw) != readings.message(1, raw)
-    assert readings.front(b"[]", b'"s"') is readings.front(b"[]", b'"s"')
+    assert readings.tools(b"[]") is readings.tools(b"[]")
+    assert readings.system(b'[{"type":"text","text":"s"}]') is readings.system(b'[{"type":"text","text":"s"}]')
 
 
 def test_memory_is_bounded() -> None:

@@ -7,58 +7,60 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Literal, TypeVar
 
-from scrimp.core.wire.request import Front, MessageRead, read_front, read_message
+from scrimp.core.wire.blocks import Block
+from scrimp.core.wire.request import MessageRead, Tools, read_message, read_system, read_tools
 
 #: Bytes of bodies whose readings are remembered; the least recently used go first.
 READ_BYTES_MAX = 16 * 1024 * 1024
 #: What remembering a part takes besides its bytes, and what each of its blocks takes, in bytes.
 _PART_BYTES, _BLOCK_BYTES = 1_000, 400
 
-K = TypeVar("K", int, bytes)
-R = TypeVar("R", Front, MessageRead)
+R = TypeVar("R", Tools, tuple[Block, ...], MessageRead)
 
-_Key = tuple[int | bytes, bytes]
+#: Which part of a body, or which of its messages, and its bytes.
+_Key = tuple[Literal["tools", "system"] | int, bytes]
 
 
 class Readings:
-    """Reads as `read_front` and `read_message` do, each part only once: a `Reader`."""
+    """Reads as `read_tools`, `read_system` and `read_message` do, each part only once: a `Reader`."""
 
     def __init__(self, limit_bytes: int = READ_BYTES_MAX) -> None:
         self._limit = limit_bytes
         self._size = 0
-        self._known: OrderedDict[_Key, Any] = OrderedDict()
+        self._known: OrderedDict[_Key, tuple[Any, int]] = OrderedDict()
 
-    def front(self, tools: bytes, system: bytes) -> Front:
-        """Return what stands before the messages."""
-        return self._remembered((tools, system), read_front)
+    def tools(self, raw: bytes) -> Tools:
+        """Return what the tools are."""
+        return self._remembered(("tools", raw), read_tools)
+
+    def system(self, raw: bytes) -> tuple[Block, ...]:
+        """Return what the system prompt is."""
+        return self._remembered(("system", raw), read_system)
 
     def message(self, index: int, raw: bytes) -> MessageRead:
         """Return the message that stands at `index`."""
-        return self._remembered((index, raw), read_message)
+        return self._remembered((index, raw), partial(read_message, index))
 
-    def _remembered(self, key: tuple[K, bytes], read: Callable[[K, bytes], R]) -> R:
-        """Return what was read of a part, and read it now if it was not; keys of the two kinds are never equal."""
-        known: R | None = self._known.get(key)
+    def _remembered(self, key: _Key, read: Callable[[bytes], R]) -> R:
+        """Return what was read of a part, and read it now if it was not."""
+        known = self._known.get(key)
         if known is not None:
             self._known.move_to_end(key)
-            return known
-        now = read(*key)
+            found: R = known[0]
+            return found
+        now = read(key[1])
         self._keep(key, now)
         return now
 
-    def _keep(self, key: _Key, read: MessageRead | Front) -> None:
-        size = _size_bytes(key, read)
+    def _keep(self, key: _Key, read: Tools | tuple[Block, ...] | MessageRead) -> None:
+        blocks = read if isinstance(read, tuple) else read.blocks
+        size = len(key[1]) + _PART_BYTES + _BLOCK_BYTES * len(blocks)
         if size > self._limit // 4:
             return
-        self._known[key] = read
+        self._known[key] = read, size
         self._size += size
         while self._size > self._limit:
-            self._size -= _size_bytes(*self._known.popitem(last=False))
-
-
-def _size_bytes(key: _Key, read: MessageRead | Front) -> int:
-    first, second = key
-    text = len(second) + (len(first) if isinstance(first, bytes) else 0)
-    return text + _PART_BYTES + _BLOCK_BYTES * len(read.blocks)
+            self._size -= self._known.popitem(last=False)[1][1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Generator, Sequence
-from operator import is_not
+from operator import attrgetter
 
 from scrimp.core.belief.prefix import front_of
 from scrimp.core.wire.blocks import Block
@@ -18,12 +18,13 @@ BLOCKS_MAX = 50_000
 #: Fewer blocks are looked up one by one.
 CONVERSATION_MIN = 8
 
+_SIZE_OF = attrgetter("size")
 _Key = tuple[bytes, int, str | None, float, str, bool]
 
 
 def _bytes_of(blocks: Sequence[Block]) -> int:
     """Return how many bytes blocks keep alive; past what `Readings` remembers they are other objects anyway."""
-    return sum([block.size for block in blocks])
+    return sum(map(_SIZE_OF, blocks))
 
 
 class Weights:
@@ -31,7 +32,7 @@ class Weights:
 
     def __init__(self) -> None:
         self._known: OrderedDict[_Key, float] = OrderedDict()
-        self._conversations = Grown[list[float]](READ_BYTES_MAX, is_not, _bytes_of)
+        self._conversations = Grown[list[float]](READ_BYTES_MAX, _bytes_of)
 
     def count(self, model: str, blocks: Sequence[Block], calibration: Calibration) -> Sequence[int]:
         """Return the estimated tokens of each block."""

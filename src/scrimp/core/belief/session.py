@@ -199,8 +199,9 @@ def _put_all(known: Mapping[K, V], newest: Mapping[K, V], limit: int) -> dict[K,
     for key in newest:
         kept.pop(key, None)
     kept.update(newest)
-    for oldest in tuple(islice(kept, max(0, len(kept) - limit))):
-        del kept[oldest]
+    if len(kept) > limit:
+        for oldest in tuple(islice(kept, len(kept) - limit)):
+            del kept[oldest]
     return kept
 
 

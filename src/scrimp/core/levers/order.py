@@ -222,11 +222,14 @@ def moved(
     kept = (*front, *own.blocks[size:])
     counted = (*count(front), *map(sub, own.tokens[size:], own.tokens[size - 1 :]))
     prompt = read_prompt(ordered, counted, sum(count((tail,))) if tail else 0, heard, kept, chains)
+    standing = prompt.marks
+    if request.automatic_ttl is not None:
+        standing = find_marks(msgspec.structs.replace(ordered, automatic_ttl=None), kept)
     gone = [i for i, block in enumerate(own.blocks[:size]) if texts.get(block.path, block) is None]
     return Moved(
         request=ordered,
         prompt=msgspec.structs.replace(prompt, marks=_places(own.marks, gone, prompt), is_ordered=True),
-        standing=find_marks(msgspec.structs.replace(ordered, automatic_ttl=None), kept),
+        standing=standing,
         edits=tuple(_edits(request, own, look, left, tools, tail)),
         tools=_rewritten(request.blocks, tools),
         reason="order: " + " and ".join(_reasons(look)),
@@ -269,9 +272,10 @@ def _with_text(block: Block, text: str) -> Block:
     """Return a system block that says something else, as it will be read from the edited body."""
     old, new = bytes(block.raw), msgspec.json.encode(text)
     said = old if old.startswith(b'"') else bytes(block_head(block.raw).text)
-    if old.count(said) != 1:
+    before, _, after = old.partition(said)
+    if said in after:
         raise SpliceError("where a text stands in its block is not clear")
-    raw = old.replace(said, new)
+    raw = before + new + after
     digest = text_digest(block.path, block.role, new)
     return msgspec.structs.replace(block, raw=msgspec.Raw(raw), digest=digest, size=len(raw))
 

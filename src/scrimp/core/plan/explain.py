@@ -81,7 +81,8 @@ def explain(
     """
     if last is None or not prompt.blocks:
         return None
-    divergence, read = compare(last.request, request), split.usage.cache_read_input_tokens
+    divergence = None if _only_goes_on(last, request, prompt) else compare(last.request, request)
+    read = split.usage.cache_read_input_tokens
     left, place = _left(last, prompt, divergence)
     if read >= left:
         return None
@@ -96,6 +97,12 @@ def explain(
         cost_nano_usd=_dearer(split.usage, left, prompt.tokens[place], cost),
         divergence=divergence,
     )
+
+
+def _only_goes_on(last: Last, request: Request, prompt: Prompt) -> bool:
+    """Whether the chains say already that nothing of `last` changed, as `compare` would find out block by block."""
+    same = last.prompt.cache == prompt.cache and last.request.settings == request.settings
+    return same and prompt.digests[: len(last.prompt.digests)] == last.prompt.digests
 
 
 def unwarmed(prompt: Prompt, split: Split, entries: Entries, cost: Callable[[Usage], int | None]) -> Break | None:

@@ -191,12 +191,13 @@ def _seen(request: Request, ground: _Ground, found: Trails | None) -> _Seen:
 
 def _best(seen: _Seen, ground: _Ground) -> tuple[Candidate, Moved | None]:
     """Return the cheapest candidate, and how the request was put in order where that is the cheaper one."""
-    best, moved = cheapest(_candidates(seen.request, seen.own, ground)), seen.moved
+    offered, moved = _candidates(seen.request, seen.own, ground), seen.moved
     if moved is None:
-        return best, None
-    ordered = cheapest(_candidates(moved.request, moved.prompt, ground))
-    if ordered.total_nano_usd >= best.total_nano_usd:
-        return best, None
+        return cheapest(offered), None
+    # The request as it came is the measure: no mark of ours saves what is lost behind something volatile.
+    as_it_came, ordered = next(offered), cheapest(_candidates(moved.request, moved.prompt, ground))
+    if ordered.total_nano_usd >= as_it_came.total_nano_usd:
+        return cheapest((as_it_came, *offered)), None
     return msgspec.structs.replace(ordered, reason=_and_why(moved.reason, ordered.reason)), moved
 
 
@@ -257,10 +258,10 @@ def _candidates(request: Request, own: Prompt, ground: _Ground) -> Iterator[Cand
         ttls = (life.ttl,)
         base = msgspec.structs.replace(own, marks=breakpoints.with_lifetime(own, life.ttl))
         reason = _AS_IT_CAME if base.marks == own.marks else life.reason
-    offered = breakpoints.options(base, belief, ttls, card, now_ms, known, marked=request.is_marked)
-    for marks, why in [(base.marks, reason), *((each.marks, each.reason) for each in offered)]:
-        marked = msgspec.structs.replace(own, marks=marks)
-        yield priced(request, marked, belief, prices, card, now_ms, why, known)
+    yield priced(request, base, belief, prices, card, now_ms, reason, known)
+    for each in breakpoints.options(base, belief, ttls, card, now_ms, known, marked=request.is_marked):
+        marked = msgspec.structs.replace(own, marks=each.marks)
+        yield priced(request, marked, belief, prices, card, now_ms, each.reason, known)
 
 
 def _lifetime(own: Prompt, belief: Belief, account: Account, card: RateCard, now_ms: int) -> Lifetime:
@@ -311,4 +312,4 @@ def settle(metered: Metered, prices: Prices, now_ms: int, planned: Plan | None =
     if planned is None:
         return Settlement(metered.usage, cost, cost)
     lines = lines_alone(metered.lines, planned.split, planned.shadow(ALONE), waited=planned.waited)
-    return Settlement(metered.usage, cost, prices.cost_nano_usd(lines, now_ms))
+    return Settlement(metered.usage, cost, cost if lines == metered.lines else prices.cost_nano_usd(lines, now_ms))

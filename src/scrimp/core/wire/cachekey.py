@@ -67,6 +67,8 @@ SETTING_NAMES: Mapping[str, tuple[str, ...]] = {
 
 def changed_setting(tier: str, before: bytes, after: bytes) -> str | None:
     """Name the first setting of a tier that differs between two of its values in `key_settings`; None if none does."""
+    if before == after:
+        return None
     one, other = (msgspec.json.decode(value) if value else [] for value in (before, after))
     values = ([each] if tier == "system" else each for each in (one, other))
     pairs = zip(SETTING_NAMES.get(tier, ()), *values, strict=False)

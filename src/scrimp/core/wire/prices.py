@@ -238,12 +238,13 @@ class PriceBook(msgspec.Struct, frozen=True, dict=True):
 
         No lines at all means that nothing is known to have been used, so there is no bill either: None.
         """
-        lines = tuple(lines)
-        costs = [self._line_pico_usd(line, at_ms, length) for line, length in self.with_lengths(lines)]
-        known = [cost for cost in costs if cost is not None]
-        if not lines or len(known) < len(lines):
-            return None
-        return nano_usd(sum(known))
+        total_pico_usd = None
+        for line, length in self.with_lengths(tuple(lines)):
+            cost = self._line_pico_usd(line, at_ms, length)
+            if cost is None:
+                return None
+            total_pico_usd = (total_pico_usd or 0) + cost
+        return None if total_pico_usd is None else nano_usd(total_pico_usd)
 
     def unpriced(self, lines: Iterable[UsageLine], at_ms: int) -> tuple[str, ...]:
         """Name, once each and in order, what has no known price, for a caller to warn about."""

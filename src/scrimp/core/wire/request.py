@@ -112,8 +112,8 @@ class Request(msgspec.Struct, frozen=True):
         return next((block_text(block) for block in texts), None)
 
 
-class Front(msgspec.Struct, frozen=True):
-    """What stands before the messages: its blocks, and by name digests of what a tool_reference would bring in."""
+class Tools(msgspec.Struct, frozen=True):
+    """What a body's `tools` hold: its blocks, and by name digests of what a tool_reference would bring in."""
 
     blocks: tuple[Block, ...]
     deferred: Mapping[bytes, bytes]
@@ -130,10 +130,14 @@ class MessageRead(msgspec.Struct, frozen=True):
 
 
 class Reader(Protocol):
-    """Reads the parts of a body as `read_front` and `read_message` do, which it may remember."""
+    """Reads the parts of a body as the functions of these names do, which it may remember."""
 
-    def front(self, tools: bytes, system: bytes) -> Front:
-        """Return what `read_front` returns."""
+    def tools(self, raw: bytes) -> Tools:
+        """Return what `read_tools` returns."""
+        ...
+
+    def system(self, raw: bytes) -> tuple[Block, ...]:
+        """Return what `read_system` returns."""
         ...
 
     def message(self, index: int, raw: bytes) -> MessageRead:
@@ -170,9 +174,9 @@ def parsing(body: bytes, reader: Reader | None = None) -> Generator[None, None, 
 
 
 def _request(head: _Head, body_bytes: int, reader: Reader) -> Generator[None, None, Request]:
-    tools, system = bytes(head.tools), bytes(head.system)
-    front = reader.front(tools, system)
-    messages, read_bytes, blocks_count = [], len(tools) + len(system), len(front.blocks)
+    tools, system = reader.tools(bytes(head.tools)), reader.system(bytes(head.system))
+    front = (*tools.blocks, *system)
+    messages, read_bytes, blocks_count = [], len(bytes(head.tools)) + len(bytes(head.system)), len(front)
     for index, raw in enumerate(map(bytes, head.messages)):
         if read_bytes and read_bytes + len(raw) > TURN_BYTES:
             read_bytes = 0
@@ -185,7 +189,7 @@ def _request(head: _Head, body_bytes: int, reader: Reader) -> Generator[None, No
     config = read_settings(head.output_config)
     return Request(
         model=head.model,
-        blocks=(*front.blocks, *_joined(messages, front.deferred)),
+        blocks=(*front, *_joined(messages, tools.deferred)),
         stream=bool(head.stream),
         max_tokens=head.max_tokens,
         automatic_ttl=head.cache_control.ttl if head.cache_control else None,
@@ -226,18 +230,25 @@ def _user_id(metadata: msgspec.Raw) -> str | None:
 class _EachTime:
     """Remembers nothing."""
 
-    def front(self, tools: bytes, system: bytes) -> Front:
-        return read_front(tools, system)
+    def tools(self, raw: bytes) -> Tools:
+        return read_tools(raw)
+
+    def system(self, raw: bytes) -> tuple[Block, ...]:
+        return read_system(raw)
 
     def message(self, index: int, raw: bytes) -> MessageRead:
         return read_message(index, raw)
 
 
-def read_front(tools: bytes, system: bytes) -> Front:
-    """Read a body's `tools` and `system` as they stand, empty where there are none."""
-    each = (_READ_TOOLS.decode(tools) or []) if tools else []
-    blocks = (*_tools(each), *content_blocks("system", "system", "", msgspec.Raw(system)))
-    return Front(blocks, _deferred(each))
+def read_tools(raw: bytes) -> Tools:
+    """Read a body's `tools` as they stand, empty where there are none."""
+    each = (_READ_TOOLS.decode(raw) or []) if raw else []
+    return Tools(tuple(_tools(each)), _deferred(each))
+
+
+def read_system(raw: bytes) -> tuple[Block, ...]:
+    """Read a body's `system` as it stands, empty where there is none."""
+    return tuple(content_blocks("system", "system", "", msgspec.Raw(raw)))
 
 
 def _tools(tools: list[msgspec.Raw]) -> Iterator[Block]:

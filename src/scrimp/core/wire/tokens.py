@@ -15,7 +15,9 @@ import re
 from binascii import a2b_base64
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import repeat
 from math import exp, log
+from operator import mul
 
 import msgspec
 
@@ -123,19 +125,19 @@ def _weigh(raw: bytes) -> float:
 
 
 def _count(raw: bytes) -> tuple[tuple[bytes, int], ...]:
-    """Count the bytes of each class. Deleting a class counts it faster than looking for its bytes."""
-    spaceless = raw.translate(None, _CLASSES[b"s"])
-    wordy = spaceless.translate(None, _CLASSES[b"d"])
-    signs = wordy.translate(None, _CLASSES[b"l"])
+    """Count the bytes of each class. Deleting a class counts it faster than looking for it; the largest goes first."""
+    rest = raw.translate(None, _CLASSES[b"l"])
+    spaceless = rest.translate(None, _CLASSES[b"s"])
+    signs = spaceless.translate(None, _CLASSES[b"d"])
     escapes = signs.count(b"\\")
     wide = 0 if signs.isascii() else len(signs) - len(signs.translate(None, _CLASSES[b"u"]))
     return (
-        (b"d", len(spaceless) - len(wordy)),
-        (b"s", len(raw) - len(spaceless)),
+        (b"d", len(spaceless) - len(signs)),
+        (b"s", len(rest) - len(spaceless)),
         (b"e", escapes),
         (b"p", len(signs) - escapes - wide),
         (b"u", wide),
-        (b"l", len(wordy) - len(signs)),
+        (b"l", len(raw) - len(rest)),
     )
 
 
@@ -162,7 +164,8 @@ def count_blocks(
         added = tool_prompt(model)
         counts[first_tool] += added.forced if forced_tool else added.free
     ratio = calibration.ratio(model) if calibration else 1.0
-    return tuple([round(count * ratio) or BLOCK_TOKENS_MIN for count in counts])
+    counted = tuple(map(round, map(mul, counts, repeat(ratio))))
+    return tuple([each or BLOCK_TOKENS_MIN for each in counted]) if 0 in counted else counted
 
 
 def image_tokens(width: int, height: int, model: str) -> int:
