@@ -107,12 +107,11 @@ class Breaks:
     def _explain(
         self, before: _Kept | None, request: Request, planned: Plan, entries: Entries, now_ms: int
     ) -> Break | None:
-        price = partial(self._cost, request, at_ms=now_ms)
         if before is None:
-            return unwarmed(planned.prompt, planned.split, entries, price)
+            return unwarmed(planned.prompt, planned.split, entries, _not_yet)
         if not may_lose(before.last, planned.prompt, planned.split):
             return None
-        return explain(before.as_billed(), request, planned.prompt, planned.split, entries, now_ms, price)
+        return explain(before.as_billed(), request, planned.prompt, planned.split, entries, now_ms, _not_yet)
 
     def _columns(self, exchange: Exchange, arrived: Arrived, said: CacheMiss | None, usage: Usage) -> dict[str, Any]:
         found, length, before = arrived.found, arrived.length, arrived.before
@@ -186,6 +185,10 @@ class Breaks:
             self.size_bytes -= mine.size
             if not kept:
                 del self._agents[_agent_of(exchange)]
+
+
+def _not_yet(_usage: Usage) -> None:
+    """Leave the price of a break to its bill."""
 
 
 def _size_bytes(request: Request) -> int:

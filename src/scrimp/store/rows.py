@@ -88,7 +88,7 @@ def to_row(exchange: Exchange, state: str) -> Row:
     The usage of an open exchange is by definition not complete, so its row says so. Characters that a database
     cannot hold become U+FFFD. A count beyond 64 bits raises `LedgerError`.
     """
-    if state == OPEN:
+    if state == OPEN and exchange.usage_complete:
         exchange = msgspec.structs.replace(exchange, usage_complete=False)
     lines = exchange.usage_lines
     rates = _rates(lines[0]) if lines else _NO_RATES
