@@ -83,7 +83,7 @@ def test_what_could_not_be_read_has_no_type() -> None:
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the limits new templates are "other", and old system prompts are read again."""
     monkeypatch.setattr(tasktypes, "TYPES_MAX", 1)
-    monkeypatch.setattr(tasktypes, "SYSTEMS_MAX", 1)
+    monkeypatch.setattr(tasktypes, "NAMES_MAX", 1)
     types = TaskTypes()
     first = types.name(exchange(), request(TRIAGE))
 

@@ -38,13 +38,12 @@ def answered(ask: Any, crowd: int) -> bool:
     """Return whether the next gateway is known to be ours after so many requests at once."""
 
     async def play() -> bool:
-        hops, stack = Hops(ask), []
+        hops = Hops(ask)
         for _ in range(crowd):
-            stack.append(hops.under_way())
-            stack[-1].__enter__()
+            hops.begins()
         await asyncio.sleep(0)
-        for each in stack:
-            each.__exit__(None, None, None)
+        for _ in range(crowd):
+            hops.ends()
         await hops.aclose()
         return hops.next_is_ours
 

@@ -43,6 +43,7 @@ class _Kept:
     """A request that is kept; its bill, once there is one, says how long it was and what it left in the cache."""
 
     exchange_id: str
+    opening: bytes
     last: Last
     size: int
     billed_tokens: int | None = None
@@ -142,7 +143,7 @@ class Breaks:
             return None
         self._agents.move_to_end(agent)
         opening = _opening(request)
-        same = next((each for each in reversed(kept) if _opening(each.last.request) == opening), None)
+        same = next((each for each in reversed(kept) if each.opening == opening), None)
         if same is not None or not planned.prompt.marks:
             return same  # what caches nothing and opens otherwise is another kind of work
         front = _front(request)
@@ -158,11 +159,11 @@ class Breaks:
         kept = self._agents.setdefault(agent, [])
         self._agents.move_to_end(agent)
         opening = _opening(last.request)
-        earlier = [each for each in kept if _opening(each.last.request) == opening][:-1]
+        earlier = [each for each in kept if each.opening == opening][:-1]
         for each in earlier or kept[: max(0, len(kept) + 1 - KEPT_PER_AGENT)]:
             kept.remove(each)
             self.size_bytes -= each.size
-        kept.append(_Kept(exchange.exchange_id, last, size))
+        kept.append(_Kept(exchange.exchange_id, opening, last, size))
         self.size_bytes += size
         while self.size_bytes > self._limit:
             self._drop_oldest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ EXCHANGE_HEADER = "scrimp-exchange"
 
 def new_exchange_id(now_ms: int) -> str:
     """Return an id that sorts by time and does not collide."""
-    return f"ex_{now_ms:012x}{secrets.token_hex(6)}"
+    return f"ex_{now_ms:012x}{os.urandom(6).hex()}"
 
 
 @dataclass(frozen=True, kw_only=True)

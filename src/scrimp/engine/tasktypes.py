@@ -1,13 +1,15 @@
 """What kind of work a request is, without tags and without keeping a word of it.
 
 Claude Code says what its requests are for; the requests of any other client are told by their template (see
-`core.belief.task`). A template costs milliseconds, so it is read once for each system prompt, after the answer.
+`core.belief.task`). A template costs milliseconds, so what tells it is read once, after the answer.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Generator
+from hashlib import blake2s
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from scrimp.core.belief.exchange import Exchange
@@ -20,9 +22,9 @@ if TYPE_CHECKING:
 
 #: Types told apart; past them a request that is like none is "other".
 TYPES_MAX = 500
-#: System prompts whose type is remembered; the least recently used are read again.
-SYSTEMS_MAX = 2_000
-#: A shorter system prompt says too little by itself: the first user text may decide, so nothing is remembered.
+#: Requests whose type is remembered, by what tells it; the least recently used are read again.
+NAMES_MAX = 2_000
+#: A shorter system prompt says too little by itself: the first user text may decide, too.
 SYSTEM_BYTES_MIN = 600
 OTHER = "other"
 
@@ -32,7 +34,7 @@ class TaskTypes:
 
     def __init__(self) -> None:
         self._known: tuple[TaskType, ...] = ()
-        self._by_system: OrderedDict[bytes, str] = OrderedDict()
+        self._known_names: OrderedDict[bytes, str] = OrderedDict()
 
     def name(self, exchange: Exchange, request: Request | None) -> str | None:
         """Return the readable type of a request; None where it could not be read."""
@@ -44,16 +46,13 @@ class TaskTypes:
             return _of_claude_code(exchange, request)
         if request is None:
             return None
-        before = [block for block in request.blocks if block.tier != "messages"]
-        key = b"".join(block.digest for block in before)
-        if key in self._by_system:
-            self._by_system.move_to_end(key)
-            return self._by_system[key]
-        name = yield from self._read(request)
-        if sum(block.size for block in before if block.tier == "system") >= SYSTEM_BYTES_MIN:
-            self._by_system[key] = name
-            if len(self._by_system) > SYSTEMS_MAX:
-                self._by_system.popitem(last=False)
+        key = _telling(request)
+        if key in self._known_names:
+            self._known_names.move_to_end(key)
+            return self._known_names[key]
+        name = self._known_names[key] = yield from self._read(request)
+        if len(self._known_names) > NAMES_MAX:
+            self._known_names.popitem(last=False)
         return name
 
     def _read(self, request: Request) -> Generator[None, None, str]:
@@ -67,6 +66,15 @@ class TaskTypes:
             return OTHER
         self._known = known
         return name
+
+
+def _telling(request: Request) -> bytes:
+    """Return a digest of what the type of a request may depend on: mostly what stands before its messages."""
+    before = [block for block in request.blocks if block.tier != "messages"]
+    is_short = sum(block.size for block in before if block.tier == "system") < SYSTEM_BYTES_MIN
+    texts = (block for block in request.tier("messages") if block.role == "user" and block.kind == "text")
+    before += islice(texts, int(is_short))
+    return blake2s(b"".join([b"%d" % request.output_format, *(block.digest for block in before)])).digest()
 
 
 def _of_claude_code(exchange: Exchange, request: Request | None) -> str:

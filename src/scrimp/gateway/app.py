@@ -83,8 +83,11 @@ def create_app(
         elif scope["type"] == "http" and services.hops.came_back(scope):
             await services.hops.refuse(send)
         elif scope["type"] == "http":
-            with services.hops.under_way():
+            services.hops.begins()
+            try:
                 await _answered(routes.get((scope["method"], scope["path"]), passed_through), scope, receive, send)
+            finally:
+                services.hops.ends()
 
     return app
 

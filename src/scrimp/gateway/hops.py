@@ -14,8 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -60,16 +59,15 @@ class Hops:
         """Return the header for the next gateway of ours, None where the next is none."""
         return b" ".join([*_passed(scope), self._name]) if self.next_is_ours else None
 
-    @contextmanager
-    def under_way(self) -> Iterator[None]:
-        """Count a request for as long as it is served."""
+    def begins(self) -> None:
+        """Count a request that is served now; it `ends`, too."""
         self._under_way += 1
         if self._under_way >= CROWD_COUNT and self._ask is not None and self._asking is None:
             self._wonder(self._ask)
-        try:
-            yield
-        finally:
-            self._under_way -= 1
+
+    def ends(self) -> None:
+        """Count one less."""
+        self._under_way -= 1
 
     def _wonder(self, ask: Ask) -> None:
         now = asyncio.get_running_loop().time()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from operator import attrgetter
 
 import msgspec
 
@@ -27,6 +28,8 @@ _CLASSES = (
     "cache_write_1h_input_tokens",
     "output_tokens",
 )
+_OF_CLASS = tuple(("class", name) for name in _CLASSES)
+_counts_of = attrgetter(*_CLASSES)
 #: What is true of a process now, not counted since its start; it ends with the process.
 _GAUGES = ("in_flight", "ledger_trouble")
 _Labels = tuple[tuple[str, str], ...]
@@ -63,8 +66,9 @@ class Metrics:
         self._counts["exchanges"][(("model", model), ("ended", ended))] += 1
         if exchange.usage is None:
             return
-        for name in _CLASSES:
-            self._counts["tokens"][(("model", model), ("class", name))] += getattr(exchange.usage, name)
+        tokens, of_model = self._counts["tokens"], ("model", model)
+        for of_class, count in zip(_OF_CLASS, _counts_of(exchange.usage), strict=True):
+            tokens[(of_model, of_class)] += count
         if exchange.cost_nano_usd is None:
             self._counts["unpriced"][(("model", model),)] += 1
         else:

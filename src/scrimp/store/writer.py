@@ -33,8 +33,9 @@ QUEUE_LIMIT_EXCHANGES = 10_000
 #: How many exchanges one transaction writes at most, so that other processes get their turn.
 GROUP_LIMIT_EXCHANGES = 1_000
 
-#: How long a row that nobody waits for may stay queued so that others join it, in milliseconds.
-GATHER_MS = 50
+#: How often the thread looks at rows that nobody waits for, in milliseconds. One that it has seen before is written, so
+#: it stays queued for twice as long at most, and others join it; those that a row written at once takes along are gone.
+LOOK_MS = 25
 
 #: How long after a failure the same rows are tried again, in milliseconds.
 RETRY_MS = 1_000
@@ -204,11 +205,18 @@ class GroupWriter:
 
     def _gather(self) -> bool:
         """Wait a little for rows to come; only one that somebody waits for is worth waking the thread."""
-        gather_ms = RETRY_MS if self.trouble else GATHER_MS
+        look_s = (RETRY_MS if self.trouble else LOOK_MS) / 1000
         self._looks_by_itself = True
-        due = self._ready.wait_for(self._is_due, timeout=gather_ms / 1000)
+        while True:
+            oldest = self._oldest()
+            due = self._ready.wait_for(self._is_due, timeout=look_s)
+            if due or self._oldest() is oldest:
+                break
         self._looks_by_itself = False
         return due
+
+    def _oldest(self) -> Entry | None:
+        return self._entries[0] if self._entries else None
 
     def _is_due(self) -> bool:
         full = len(self._entries) >= GROUP_LIMIT_EXCHANGES and self.trouble is None

@@ -255,7 +255,7 @@ def test_every_event_that_is_read_is_found_by_its_words() -> None:
     )
     meter, begun = ResponseMeter("text/event-stream", None), ResponseMeter("text/event-stream", None)
     meter.feed(stream)
-    begun.feed(b'event: content_block_start\ndata: {"index":0}\n\n')
+    begun.feed(b'event: message_start\ndata: {"message":{}}\n\n')
     answer = meter.answer()
     assert ("m", "end_turn", "overloaded_error") == (answer.message_id, answer.stop_reason, answer.error_type)
     assert begun.first_token_seen

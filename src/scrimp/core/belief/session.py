@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2s
 from itertools import chain, islice, takewhile
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import msgspec
 
@@ -251,28 +251,28 @@ def _noted(belief: Belief, event: RequestArrived) -> Sightings:
     return see(belief.sightings, event.prompt.digests, event.kinds, event.at_ms)
 
 
-def _changed(belief: Belief, flight: Flight, change: Callable[[Entries], Entries]) -> Belief:
+def _changed(belief: Belief, flight: Flight, change: Callable[[Entries], Entries], **also: Any) -> Belief:
     """Change the entries that a flight meets, as they are and as they would be under other policies."""
 
     def changed(caches: Mapping[str, Entries]) -> Mapping[str, Entries]:
-        return {**caches, flight.cache: change(caches.get(flight.cache, {}))}
+        entries = caches.get(flight.cache, {})
+        now = change(entries)
+        return caches if now is entries else {**caches, flight.cache: now}
 
     shadows = {policy: changed(caches) for policy, caches in belief.shadows.items()}
-    return msgspec.structs.replace(belief, caches=changed(belief.caches), shadows=shadows)
+    return msgspec.structs.replace(belief, caches=changed(belief.caches), shadows=shadows, **also)
 
 
 def _ended(belief: Belief, exchange_id: str, flight: Flight, change: Callable[[Entries, str], Entries]) -> Belief:
     flights = dict(belief.flights)
     flights.pop(exchange_id, None)
-    belief = _changed(belief, flight, lambda entries: change(entries, exchange_id))
-    return msgspec.structs.replace(belief, flights=flights)
+    return _changed(belief, flight, lambda entries: change(entries, exchange_id), flights=flights)
 
 
 def _first_token(belief: Belief, event: FirstToken) -> Belief:
     flight = belief.flights.get(event.exchange_id)
     if flight is None:
         return belief
-    belief = _changed(belief, flight, lambda entries: land(entries, event.exchange_id))
     known = belief.waits.get(flight.cache, ())[1 - WAITS_MAX :]
     waits = _put(belief.waits, flight.cache, (*known, event.at_ms - flight.at_ms), CACHES_MAX)
     begun = {
@@ -281,7 +281,7 @@ def _first_token(belief: Belief, event: FirstToken) -> Belief:
         if tail in belief.tails
     }
     tails = _put_all(belief.tails, begun, TAILS_MAX) if begun else belief.tails
-    return msgspec.structs.replace(belief, waits=waits, tails=tails)
+    return _changed(belief, flight, lambda entries: land(entries, event.exchange_id), waits=waits, tails=tails)
 
 
 def _usage_seen(belief: Belief, event: UsageSeen) -> Belief:

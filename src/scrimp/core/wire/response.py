@@ -96,10 +96,13 @@ _READ_EVENT = msgspec.json.Decoder(_StreamEvent)
 _READ_DIAGNOSTICS = msgspec.json.Decoder(_Diagnostics | None)
 #: Events whose data is read; content deltas and pings pass unread.
 _READ_NAMES = frozenset({b"message_start", b"message_delta", b"error"})
-#: Events by which an answer begins.
-_FIRST_NAMES = frozenset({b"message_start", b"content_block_start"})
-#: What every one of these names holds: a long answer is searched once for each.
-_WORDS = (b"_start", b"message_delta", b"error")
+#: The event by which an answer begins, and how it looks where the API writes it.
+_FIRST_NAME = b"message_start"
+_BEGINNING = b"event: message_start\n"
+#: How much of a stream may wait to be looked at together, in bytes.
+UNREAD_BYTES_MAX = 16 * 1024
+#: What one of the names of events that are read holds: a long answer is searched once for each.
+_WORDS = (b"message_", b"error")
 
 
 def _usage(raw: msgspec.Raw) -> ApiUsage | None:
@@ -198,6 +201,8 @@ class ResponseMeter:
         self._sse = SseScanner((*_WORDS, *SPEAKING) if listens else _WORDS)
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._unread: list[bytes] = []
+        self._unread_bytes = 0
         self._streamed = Answer()
         self._whole: Answer | None = None
         self.first_token_seen = False
@@ -222,12 +227,26 @@ class ResponseMeter:
             self._feed_json(plain)
 
     def _feed_stream(self, plain: bytes) -> None:
+        """Look at a part of a stream now, or together with more: an answer comes in hundreds of small ones.
+
+        What is not looked at yet is no secret for long: its first event shows by how it begins, and whoever asks for
+        the `answer` has all of it looked at.
+        """
+        if not self._unread and plain.startswith(_BEGINNING):
+            self.first_token_seen = True
+        self._unread.append(plain)
+        self._unread_bytes += len(plain)
+        if not self.first_token_seen or self._unread_bytes > UNREAD_BYTES_MAX:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        plain, self._unread, self._unread_bytes = b"".join(self._unread), [], 0
         for event in self._sse.feed(plain):
-            self.first_token_seen = self.first_token_seen or event.name in _FIRST_NAMES
+            self.first_token_seen = self.first_token_seen or event.name == _FIRST_NAME
             self._streamed = apply_event(self._streamed, event)
             if self._listener is not None:
                 self._listener.hear(event)
-        self._readable = not self._sse.overflowed
+        self._readable = self._readable and not self._sse.overflowed
 
     def _feed_json(self, plain: bytes) -> None:
         self.first_token_seen = True
@@ -240,7 +259,9 @@ class ResponseMeter:
 
     def answer(self) -> Answer:
         """Return what is known now; after the last chunk this is all there is."""
-        if not self._is_stream and self._whole is None:
+        if self._is_stream and self._unread:
+            self._read_on()
+        elif not self._is_stream and self._whole is None:
             self._whole = self._read_whole()
         known = self._whole or self._streamed
         if self._is_stream and self._listener is not None:
