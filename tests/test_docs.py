@@ -2,7 +2,8 @@
 
 A fenced block that opens with ```console run holds commands that are run in a home of their own; ```console run=2 says
 that each ends with exit code 2. Lines of output are for the reader and are not compared. A block that opens with
-```python run is a program that is run against the simulator.
+```python run is a program that is run against the simulator, one with ```python run=alone by itself. What a block with
+```json file=NAME holds lies in the folder of its page's commands under that name.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```console run(?:=(\d))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAM = re.compile(r"^```python run\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ALONE = re.compile(r"^```python run=alone\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^```json file=(\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -45,21 +48,24 @@ def _examples() -> list[tuple[str, str, int]]:
 @pytest.mark.parametrize(("document", "line", "expected"), _examples())
 def test_each_example_runs_as_stated(document: str, line: str, expected: int, tmp_path: Path) -> None:
     """A reader who types it gets the exit code that the page promises, and never a traceback."""
+    for page in (path for path in DOCUMENTS if path.name == document):
+        for name, text in FILE.findall(page.read_text(encoding="utf-8")):
+            (tmp_path / name).write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", *shlex.split(line)]
     finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=dict(os.environ))
     assert (expected, False) == (finished.returncode, "Traceback" in finished.stderr), f"{document}: {finished.stderr}"
 
 
-def _programs() -> list[tuple[str, str]]:
+def _programs(fence: re.Pattern[str]) -> list[tuple[str, str]]:
     return [
         (document.name, program)
         for document in DOCUMENTS
-        for program in PROGRAM.findall(document.read_text(encoding="utf-8"))
+        for program in fence.findall(document.read_text(encoding="utf-8"))
     ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("document", "program"), _programs())
+@pytest.mark.parametrize(("document", "program"), _programs(PROGRAM))
 def test_each_program_runs(document: str, program: str, tmp_path: Path) -> None:
     """A reader who has a key gets an answer, and an exchange in the ledger."""
     with serving(create_app(Simulator(seed=1), SystemClock())) as url:
@@ -71,10 +77,22 @@ def test_each_program_runs(document: str, program: str, tmp_path: Path) -> None:
         assert [True] == [exchange.usage_complete for exchange in ledger.exchanges()]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("document", "program"), _programs(ALONE))
+def test_each_program_without_the_api_runs(document: str, program: str, tmp_path: Path) -> None:
+    """A reader who has no key and no network gets what the page promises."""
+    command = [sys.executable, "-W", "error", "-c", program]
+    finished = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "HOME": str(tmp_path)}
+    )
+    assert (0, "") == (finished.returncode, finished.stderr), document
+
+
 def test_there_are_examples() -> None:
     """The README and the quickstart each hold at least one example that runs, and the library's page a program."""
     assert {"README.md", "quickstart.md"} <= {document for document, _, _ in _examples()}
-    assert ["sdk.md"] == [document for document, _ in _programs()]
+    assert ["sdk.md"] == [document for document, _ in _programs(PROGRAM)]
+    assert ["shaping.md"] == [document for document, _ in _programs(ALONE)]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -10,6 +10,7 @@ from tests.fuzz.inputs import CONTROL_BYTES, Input, read_input
 from tests.fuzz.order_target import check_order
 from tests.fuzz.request_target import check_request
 from tests.fuzz.response_target import check_response
+from tests.fuzz.shape_target import check_shape
 from tests.fuzz.sim_target import check_sim
 from tests.fuzz.splice_target import check_splice
 from tests.fuzz.traces_target import check_traces
@@ -30,6 +31,7 @@ TARGETS: dict[str, Callable[[Input], None]] = {
     "sim": check_sim,
     "splice": check_splice,
     "order": check_order,
+    "shape": check_shape,
 }
 
 

@@ -254,14 +254,14 @@ def check_exchanges(world: World, exchanges: list[Exchange]) -> None:
 def expected_errors(front: Seen, behind: Seen, exchange: Exchange) -> set[str | None]:
     """Return what may be said of an exchange: how its answer broke off, else what the API said.
 
-    A stream may go over into an error after its final usage.
+    A stream may go over into an error after its final usage, or break off while its client is leaving.
     """
     if not (behind.ended or front.left):
         return {"upstream_cut"}
     if behind.status != 200:
         return {"rate_limit_error", "overloaded_error", "api_error", None}
     if exchange.usage_complete:
-        return {None, "overloaded_error"}
+        return {None, "overloaded_error", *(() if behind.ended else ("upstream_cut",))}
     broken = "upstream_incomplete" if behind.ended else "upstream_cut"
     return {broken, "overloaded_error", *({"client_gone"} if front.left else ())}
 

@@ -242,6 +242,9 @@ def test_the_fake_is_true(new_place: NewPlace, kind: str, steps: list[tuple[str,
 
 
 async def _refused(ledger: Ledger, name: str) -> LedgerError:
+    """Return what an open says in trouble; the first one may be kept, and bring the trouble to light."""
+    with suppress(LedgerError):
+        await ledger.flush()
     with pytest.raises(LedgerError) as caught:
         await ledger.open(_opened(name))
     return caught.value
@@ -253,8 +256,9 @@ def test_a_ledger_in_trouble_refuses_and_keeps(stand: Stand) -> None:
     async def scenario() -> None:
         ledger = stand.make()
         with stand.held(ledger):
-            for name in ("a", "b"):
-                assert "is locked by another process" in str(await _refused(ledger, name))
+            with suppress(LedgerError):
+                await ledger.open(_opened("a"))
+            assert "is locked by another process" in str(await _refused(ledger, "b"))
             ledger.close(_closed("a"))
         await ledger.flush()
         assert (None, [_closed("a"), _read_back("b")]) == (ledger.trouble, list(ledger.exchanges()))
@@ -334,8 +338,9 @@ def test_a_full_queue_refuses_a_close(place: Place) -> None:
     async def scenario() -> None:
         ledger = SqlLedger(place.url, busy_timeout_ms=0, queue_limit_exchanges=5)
         with place.held():
-            await _refused(ledger, "0")
-            for number in range(1, 5):
+            ledger.close(_closed("0"))
+            await _refused(ledger, "1")
+            for number in range(2, 5):
                 ledger.close(_closed(f"{number}"))
             with pytest.raises(LedgerError, match="5 exchanges wait to be written"):
                 ledger.close(_closed("5"))

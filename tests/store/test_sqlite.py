@@ -10,7 +10,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,6 @@ from scrimp.store import sqlite
 from scrimp.store.database import LedgerBusy
 from scrimp.store.ledger import SqlLedger, open_ledger
 from scrimp.store.migrations import HEAD
-from scrimp.store.rows import OPEN, Row, to_row
 
 
 def _mode(path: Path) -> int:
@@ -239,6 +238,13 @@ def _exchange(name: str) -> Exchange:
     return Exchange(exchange_id=name, opened_at_ms=1, source="gateway")
 
 
+async def _written(ledger: SqlLedger, *names: str) -> None:
+    """Open exchanges and wait until their rows are in the file, not only beside it."""
+    for name in names:
+        await ledger.open(_exchange(name))
+    await ledger.flush()
+
+
 def _names(path: Path) -> list[str]:
     with SqlLedger(path) as ledger:
         return [exchange.exchange_id for exchange in ledger.exchanges()]
@@ -277,10 +283,9 @@ def test_a_file_that_goes_is_begun_anew(
 
     async def scenario() -> None:
         ledger = SqlLedger(path)
-        await ledger.open(_exchange("before"))
+        await _written(ledger, "before")
         await asyncio.to_thread(take, path)
-        for name in ("after", "later"):
-            await ledger.open(_exchange(name))
+        await _written(ledger, "after", "later")
         assert ledger.trouble is None
         await ledger.aclose()
 
@@ -296,8 +301,7 @@ def test_a_file_that_was_moved_keeps_what_it_had(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         ledger = SqlLedger(path)
-        for number in range(50):
-            await ledger.open(_exchange(f"{number:02}"))
+        await _written(ledger, *(f"{number:02}" for number in range(50)))
         _move(path)
         await ledger.open(_exchange("after"))
         await ledger.aclose()
@@ -313,12 +317,14 @@ def test_what_cannot_be_begun_anew_waits(tmp_path: Path, caplog: pytest.LogCaptu
 
     async def scenario() -> None:
         ledger = SqlLedger(path)
-        await ledger.open(_exchange("before"))
+        await _written(ledger, "before")
         _delete_all(path)
         _noise(path)
-        for name in ("after", "later"):
-            with pytest.raises(LedgerBusy, match="is not a ledger"):
-                await ledger.open(_exchange(name))
+        await ledger.open(_exchange("after"))
+        with pytest.raises(LedgerBusy, match="is not a ledger"):
+            await ledger.flush()
+        with pytest.raises(LedgerBusy, match="is not a ledger"):
+            await ledger.open(_exchange("later"))
         assert "is not a ledger" in str(ledger.trouble)
         path.unlink()
         await asyncio.to_thread(ledger._writer.stop)
@@ -338,7 +344,7 @@ def test_several_that_write_one_file_begin_one_anew(tmp_path: Path) -> None:
         ledgers = [SqlLedger(path) for _ in range(4)]
         for number in range(20):
             path.unlink()
-            await asyncio.gather(*(each.open(_exchange(f"{number}-{at}")) for at, each in enumerate(ledgers)))
+            await asyncio.gather(*(_written(each, f"{number}-{at}") for at, each in enumerate(ledgers)))
         for each in ledgers:
             await each.aclose()
 
@@ -396,12 +402,13 @@ def test_a_ledger_is_read_where_nothing_may_be_written(tmp_path: Path) -> None:
 
 
 def test_a_ledger_that_somebody_else_writes_is_read(tmp_path: Path) -> None:
-    """What is only in the log of a gateway that runs counts, too."""
+    """What is only in the log of a gateway that runs counts, too, and what is only in its journal."""
     path = _ledger_in(tmp_path / "theirs")
     writer = SqlLedger(path)
+    asyncio.run(_written(writer, "logged"))
     asyncio.run(writer.open(_exchange("new")))
     with _read_only(path.parent):
-        assert ["kept", "new"] == _read(path)
+        assert ["kept", "logged", "new"] == _read(path)
     writer._stop()
 
 
@@ -409,7 +416,7 @@ def test_a_log_without_its_index_cannot_be_read_there(tmp_path: Path) -> None:
     """Without it rows would be missing, and nothing would say so: the ledger is refused in one sentence."""
     path = _ledger_in(tmp_path / "theirs")
     writer = SqlLedger(path)
-    asyncio.run(writer.open(_exchange("new")))
+    asyncio.run(_written(writer, "new"))
     copy = tmp_path / "copy" / path.name
     copy.parent.mkdir()
     for suffix in ("", "-wal"):
@@ -424,76 +431,3 @@ def test_a_ledger_that_is_to_be_written_has_to_be_writable(tmp_path: Path) -> No
     path = _ledger_in(tmp_path / "theirs")
     with _read_only(path.parent), pytest.raises(LedgerError, match=r"ledger\.db"):
         SqlLedger(path)
-
-
-def _hasty_row(name: str) -> Row:
-    return to_row(Exchange(exchange_id=name, opened_at_ms=1, source="gateway"), OPEN)
-
-
-@contextmanager
-def _database(path: Path, busy_timeout_ms: int = 0) -> Iterator[sqlite.SqliteDatabase]:
-    database = sqlite.SqliteDatabase(path, busy_timeout_ms)
-    database.connect()
-    database.create_tables()
-    try:
-        yield database
-    finally:
-        database.close()
-
-
-def _ids(path: Path) -> list[str]:
-    with sqlite.reading(path) as connection:
-        return [name for (name,) in connection.execute("SELECT exchange_id FROM exchanges ORDER BY exchange_id")]
-
-
-def test_what_is_committed_at_once_is_there_for_everybody(tmp_path: Path) -> None:
-    """Rows are in the file when it returns, and a second time changes nothing."""
-    with _database(tmp_path / "l.db") as database:
-        assert database.commit_at_once([_hasty_row("a"), _hasty_row("b")])
-        database.commit([_hasty_row("b"), _hasty_row("c")])
-        assert ["a", "b", "c"] == _ids(database.path)
-
-
-def test_nothing_is_committed_at_once_while_somebody_writes(tmp_path: Path) -> None:
-    """It does not wait for a lock, however patient the ledger is, and can be tried again."""
-    with (
-        _database(tmp_path / "l.db", busy_timeout_ms=3_600_000) as database,
-        closing(sqlite3.connect(database.path)) as other,
-    ):
-        other.execute("BEGIN IMMEDIATE")
-        assert not database.commit_at_once([_hasty_row("a")])
-        other.execute("ROLLBACK")
-        assert database.commit_at_once([_hasty_row("b")])
-        assert ["b"] == _ids(database.path)
-
-
-@pytest.mark.parametrize("used", [False, True])
-def test_nothing_is_committed_at_once_to_a_file_that_is_gone(tmp_path: Path, used: bool) -> None:
-    """It says so, and makes no file in its place: that is for `begin_anew`, after which all is well."""
-    with _database(tmp_path / "l.db") as database:
-        assert not used or database.commit_at_once([_hasty_row("a")])
-        database.path.unlink()
-        assert (False, False) == (database.commit_at_once([_hasty_row("b")]), database.path.exists())
-        database.begin_anew()
-        database.create_tables()
-        assert database.commit_at_once([_hasty_row("c")])
-        assert ["c"] == _ids(database.path)
-
-
-def test_a_commit_at_once_never_waits_for_the_disk(tmp_path: Path) -> None:
-    """The log grows until a group puts it into the file."""
-    with _database(tmp_path / "l.db") as database:
-        before = database.path.stat().st_size
-        for number in range(600):
-            assert database.commit_at_once([_hasty_row(f"{number:04}")])
-        assert before == database.path.stat().st_size
-        database.commit([_hasty_row("last")])
-        assert before < database.path.stat().st_size
-
-
-def test_a_row_that_is_none_is_not_committed_at_once(tmp_path: Path) -> None:
-    """It is refused without a word, as the group says it better, and leaves nothing behind."""
-    with _database(tmp_path / "l.db") as database:
-        bad = (*_hasty_row("b")[:1], None, *_hasty_row("b")[2:])
-        assert not database.commit_at_once([_hasty_row("a"), bad])
-        assert [] == _ids(database.path)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scrimp.errors import LedgerError
 from scrimp.store.database import LedgerBusy
 from scrimp.store.rows import Row
-from scrimp.store.writer import AT_ONCE_COUNT_MAX, GROUP_LIMIT_EXCHANGES, Entry, GroupWriter
+from scrimp.store.writer import GROUP_LIMIT_EXCHANGES, Entry, GroupWriter
 
 
 class Disk:
@@ -314,80 +314,84 @@ def test_the_chore_waits_for_trouble_to_end() -> None:
     asyncio.run(scenario())
 
 
-class Hasty(Disk):
-    """A disk that also takes rows at once, unless told not to."""
+class Shelf:
+    """Notes in memory, in two parts as they are on disk; `refuses` makes it a place that cannot be written."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self.now: list[Row] = []
+        self.before: list[Row] = []
         self.refuses = False
 
-    def at_once(self, rows: Sequence[Row]) -> bool:
-        """Keep rows as a group, or refuse."""
+    def add(self, row: Row) -> bool:
+        """Keep a row, or refuse."""
         if not self.refuses:
-            self.groups.append(list(rows))
+            self.now.append(row)
         return not self.refuses
 
+    def turn(self) -> None:
+        """Begin a new part, if the other is free."""
+        if not self.before:
+            self.now, self.before = self.before, self.now
 
-def test_a_row_written_at_once_takes_along_what_is_queued() -> None:
-    """Rows stay in their order, and none is written twice."""
-    disk = Hasty()
-    writer = GroupWriter(disk.commit, at_once=disk.at_once)
-    assert writer.write_at_once(("a",))
+    def clear(self) -> None:
+        """Forget the other part."""
+        self.before = []
+
+
+def test_a_row_is_kept_until_it_is_committed() -> None:
+    """However groups fail and heal, each row is on disk or kept at every moment, and in the end all is on disk."""
+    disk, shelf = Disk(), Shelf()
+    writer = GroupWriter(disk.commit, notes=shelf, queue_limit_exchanges=10_000)
+
+    def is_safe(row: Row) -> bool:
+        return row in [*shelf.now, *shelf.before] or row in disk.rows  # in this order: rows go one way
+
+    for number in range(3 * GROUP_LIMIT_EXCHANGES):
+        disk.busy = 1_000 <= number < 1_200
+        assert writer.put_noted((number,))
+        assert all(is_safe((each,)) for each in range(max(0, number - 3), number + 1))
+    disk.busy = False
+    writer.stop()
+    assert {(number,) for number in range(3 * GROUP_LIMIT_EXCHANGES)} == {*disk.rows}
+    assert [] == [row for row in shelf.before if row not in disk.rows]
+
+
+def test_nothing_is_kept_for_longer_than_it_is_needed() -> None:
+    """Once all is written and the writer has stopped, nothing is kept any more."""
+    disk, shelf = Disk(), Shelf()
+    writer = GroupWriter(disk.commit, notes=shelf)
+    assert writer.put_noted(("a",))
     writer.put(Entry(("b",)))
-    if not writer.write_at_once(("c",)):  # the thread may just have begun
-        writer.put(Entry(("c",)))
     writer.stop()
-    assert (False, [("a",), ("b",), ("c",)]) == (writer.write_at_once(("d",)), disk.rows)
+    assert ([("a",), ("b",)], [], []) == (disk.rows, shelf.now, shelf.before)
 
 
-def test_a_row_that_cannot_be_written_at_once_leaves_the_queue_alone() -> None:
-    """What is refused is the caller's to queue, and what was queued is written by the thread."""
-    disk = Hasty()
-    writer = GroupWriter(disk.commit, at_once=disk.at_once)
-    disk.refuses = True
-    writer.put(Entry(("a",)))
-    assert not writer.write_at_once(("b",))
-    writer.stop()
-    assert [("a",)] == disk.rows
-
-
-def test_nothing_is_written_at_once_beside_a_group_or_in_trouble() -> None:
-    """While the thread writes, a row that passed it would pass the group; while it cannot, nobody else tries."""
+def test_trouble_keeps_what_is_kept() -> None:
+    """A group that could not be written stays kept, whatever came after it, also beyond the end of the writer."""
 
     async def scenario() -> None:
-        disk = Hasty()
-        writer = GroupWriter(disk.commit, at_once=disk.at_once)
-        disk.free.clear()
+        disk, shelf = Disk(), Shelf()
         disk.busy = True
-        waiting = _waiting(("a",))
-        writer.put(waiting)
-        await asyncio.to_thread(disk.asked.wait)
-        assert not writer.write_at_once(("b",))
-        disk.free.set()
-        assert "The disk is full." == await _outcome(waiting)
-        assert not writer.write_at_once(("c",))
-        disk.busy = False
-        writer.stop()
-        assert [("a",)] == disk.rows
+        writer = GroupWriter(disk.commit, notes=shelf)
+        assert writer.put_noted(("a",))
+        mark = _waiting(None)
+        writer.put(mark)
+        assert "The disk is full." == await _outcome(mark)
+        assert writer.put_noted(("b",))
+        with pytest.raises(LedgerError):
+            writer.stop()
+        assert {("a",), ("b",)} == {*shelf.now, *shelf.before}
 
     asyncio.run(scenario())
 
 
-def test_a_group_comes_in_between_sooner_or_later() -> None:
-    """The database has work to do that comes with groups only, so that not everything is written at once."""
-    disk = Hasty()
-    writer = GroupWriter(disk.commit, at_once=disk.at_once)
-    assert [True] * AT_ONCE_COUNT_MAX + [False] == [writer.write_at_once((n,)) for n in range(AT_ONCE_COUNT_MAX + 1)]
+def test_what_cannot_be_kept_is_not_queued() -> None:
+    """The caller then waits for its commit."""
+    disk, shelf = Disk(), Shelf()
+    shelf.refuses = True
+    writer = GroupWriter(disk.commit, notes=shelf)
+    assert not writer.put_noted(("a",))
     writer.stop()
-
-
-def test_many_queued_rows_are_left_to_the_thread() -> None:
-    """A row that is written at once does not wait for a long group."""
-    disk = Hasty()
-    writer = GroupWriter(disk.commit, at_once=disk.at_once)
-    for number in range(GROUP_LIMIT_EXCHANGES):
-        writer.put(Entry((number,)))
-    found = writer.write_at_once(("late",))
-    writer.stop()
-    assert found == (("late",) in disk.rows)
-    assert [(number,) for number in range(GROUP_LIMIT_EXCHANGES)] == disk.rows[:GROUP_LIMIT_EXCHANGES]
+    assert [] == disk.rows
+    with pytest.raises(LedgerError):
+        writer.put_noted(("b",))

@@ -36,6 +36,7 @@ COMMANDS = {
     "report": ("scrimp.cli.report", "Where the money goes: recorded sessions or the ledger."),
     "audit": ("scrimp.cli.audit", "Cache breaks and pitfalls: where, why, what they cost, what to change."),
     "replay": ("scrimp.cli.replay", "What recorded sessions would have cost under each caching policy."),
+    "shape": ("scrimp.cli.shape", "What shaping makes of a tool output: its size, its cost, nothing lost."),
     "export": ("scrimp.cli.export", "The ledger as JSON lines, to read or keep elsewhere."),
     "sim": ("scrimp.cli.sim", "Serve the simulated Claude API, for anybody's tests."),
     "prices": ("scrimp.cli.prices", "The price book, its dates and sources."),

@@ -12,6 +12,7 @@ chats in `tails`), `regret` says where each policy lost against the optimum, `co
 several at once, and `chart` draws it. `cold_start` keeps of past sessions what they teach of their user. `mooncake`
 reads traces of chats, and `gather` everything under some paths.
 `audit` finds what breaks of the cache and `wastes` cost in recorded bills, and `advice` has the words for it.
-Only `traces` and `gather` open files; everything else is a fold over values, so the ledger's exchanges go through it
-just the same.
+`shaping` shapes what tools gave back in sessions, restores it and sums sizes up by tool.
+Only `traces`, `gather` and `shaping` open files; everything else is a fold over values, so the ledger's exchanges go
+through it just the same.
 """

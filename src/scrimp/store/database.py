@@ -21,11 +21,44 @@ class LedgerBusy(LedgerError):
     """The ledger cannot be written now, but may be later: locked by another process, disk full, server away."""
 
 
+class Notes(Protocol):
+    """Where rows are kept while they are queued, until their group is committed, so that they outlive the process."""
+
+    def add(self, row: Row) -> bool:
+        """Keep a row, if that needs nobody's patience, and return whether it is kept for sure; never raises."""
+        ...
+
+    def turn(self) -> None:
+        """Take note that a group is taken which holds every row that is kept; later ones are none of it."""
+        ...
+
+    def clear(self) -> None:
+        """Forget the rows of that group: it is committed."""
+        ...
+
+
+class NoNotes:
+    """Keeps nothing, so that whoever brings a row has to wait for its commit."""
+
+    def add(self, row: Row) -> bool:  # noqa: ARG002 - the protocol's signature
+        """Keep nothing."""
+        return False
+
+    def turn(self) -> None:
+        """Have nothing to do."""
+
+    def clear(self) -> None:
+        """Have nothing to do."""
+
+
 class Database(Protocol):
     """One ledger's database. Every method raises `LedgerError` in one sentence, `LedgerBusy` where it may heal."""
 
     #: SQLAlchemy's name of it, for the migrations.
     dialect: str
+
+    #: Where rows are kept until they are committed; see `Notes`.
+    notes: Notes
 
     #: The statement by which a transaction of a migration holds the ledger alone.
     hold_statement: str
@@ -62,20 +95,19 @@ class Database(Protocol):
         """Make the tables and stamp them as the newest revision, unless somebody else just did."""
         ...
 
+    def take_over(self) -> None:
+        """Write what was kept by processes that are gone; what cannot be written now stays kept."""
+        ...
+
     def commit(self, rows: Sequence[Row]) -> None:
         """Write one group of rows in one transaction, in their order."""
         ...
 
-    def commit_at_once(self, rows: Sequence[Row]) -> bool:
-        """Write a few rows on a connection of its own, if that needs nobody's patience; never raises.
-
-        False says that they may not be written: somebody else is writing, the ledger is gone or in trouble, or it is
-        behind a network. They are committed as a group then, where they may be written a second time.
-        """
-        ...
-
     def rows(self, since_ms: int, until_ms: int) -> Iterator[Row]:
-        """Yield the rows opened in [since_ms, until_ms), in that order, as of one moment, without holding them all."""
+        """Yield the rows opened in [since_ms, until_ms), in that order, as of one moment, without holding them all.
+
+        Rows that are kept and not yet committed are among them.
+        """
         ...
 
     def delete_closed(self, before_ms: int, limit_rows: int) -> int:

@@ -29,8 +29,7 @@ from scrimp.errors import ConfigError, LedgerError
 from scrimp.store.database import BUSY_TIMEOUT_MS, Database, LedgerBusy
 from scrimp.store.migrations import HEAD
 from scrimp.store.retention import Retention
-from scrimp.store.rows import CLOSED, COLUMNS, FIXED_COLUMNS, OPEN, Row, from_row, to_row
-from scrimp.store.shortcut import Shortcut
+from scrimp.store.rows import CLOSED, COLUMNS, OPEN, Row, folded, from_row, later, to_row
 from scrimp.store.sqlite import SqliteDatabase, path_of
 from scrimp.store.urls import is_postgres, read_postgres_url
 from scrimp.store.writer import QUEUE_LIMIT_EXCHANGES, Entry, GroupWriter, again
@@ -51,7 +50,7 @@ class Ledger(Protocol):
         ...
 
     async def open(self, exchange: Exchange) -> None:
-        """Return when the open row is committed. Opening an exchange again changes nothing.
+        """Return when the open row outlives this process and is there for readers. Opening again changes nothing.
 
         In trouble it raises at once, and the row is still written as soon as the ledger can be.
         """
@@ -94,7 +93,7 @@ def database_of(url: str | os.PathLike[str], busy_timeout_ms: int = BUSY_TIMEOUT
 class SqlLedger:
     """The ledger in a database. In synchronous code it is a context manager.
 
-    One thread writes it, but for exchanges that are opened while no other is under way (see `shortcut`).
+    One thread writes it; what is opened in a file is on disk before that (see `journal`).
 
     With `retention_days` the thread also deletes what was closed longer ago than that.
     """
@@ -119,11 +118,8 @@ class SqlLedger:
         old = self._database.delete_closed
         chore = None if retention_days is None else Retention(old, retention_days, clock or SystemClock())
         self._stale = False
-        self._shortcut = Shortcut()
-        at_once = self._database.commit_at_once
-        self._writer = GroupWriter(
-            self._commit, at_once=at_once, queue_limit_exchanges=queue_limit_exchanges, chore=chore
-        )
+        notes = self._database.notes
+        self._writer = GroupWriter(self._commit, notes=notes, queue_limit_exchanges=queue_limit_exchanges, chore=chore)
         atexit.register(self._writer.stop)
 
     @property
@@ -140,6 +136,7 @@ class SqlLedger:
             from scrimp.store.migrations.upgrade import upgrade  # noqa: PLC0415 - alembic is slow to import
 
             upgrade(self._database, version)
+        self._database.take_over()
 
     def _commit(self, rows: Sequence[Row]) -> None:
         """Write a group; where the ledger's file was deleted or replaced meanwhile, begin anew with this group.
@@ -147,6 +144,7 @@ class SqlLedger:
         Looking comes after writing, so that no row is only in a file that was gone before it was written.
         """
         try:
+            rows = folded(rows)
             if not self._stale:
                 self._database.commit(rows)
         except LedgerError:
@@ -178,26 +176,24 @@ class SqlLedger:
         return self._writer.trouble
 
     async def open(self, exchange: Exchange) -> None:
-        """Return when the open row is committed; see `Ledger.open`."""
+        """Return when the open row is in the journal, or committed where there is none; see `Ledger.open`."""
         row = to_row(exchange, OPEN)
-        if trouble := self.trouble:
+        trouble, is_kept = self.trouble, self._writer.put_noted(row)
+        if trouble and not is_kept:
             self._writer.put(Entry(row))
+        if trouble:
             raise again(trouble)
-        now_s = asyncio.get_running_loop().time
-        if self._shortcut.opens(began_s := now_s()):
-            done = self._writer.write_at_once(row)
-            self._shortcut.took(began_s, now_s())
-            if done:
-                return
-        await self._wait_for(Entry(row))
+        if not is_kept:
+            await self._wait_for(Entry(row))
 
     def begin(self, exchange: Exchange) -> None:
         """Queue the open row and return at once; see `Ledger.begin`."""
-        self._writer.put(Entry(to_row(exchange, OPEN)))
+        row = to_row(exchange, OPEN)
+        if not self._writer.put_noted(row):
+            self._writer.put(Entry(row))
 
     def close(self, exchange: Exchange) -> None:
         """Queue the finished exchange and return at once; see `Ledger.close`."""
-        self._shortcut.closes()
         self._writer.put(Entry(to_row(exchange, CLOSED)))
 
     async def flush(self) -> None:
@@ -282,7 +278,7 @@ class MemoryLedger:
     def _write(self) -> None:
         if self.trouble is None:
             for row in self._queue:
-                self._rows[row[0]] = _later(self._rows.get(row[0]), row)
+                self._rows[row[0]] = later(self._rows.get(row[0]), row)
             self._queue.clear()
 
     def exchanges(self, since_ms: int | None = None, until_ms: int | None = None) -> Iterator[Exchange]:
@@ -296,15 +292,6 @@ class MemoryLedger:
 
 _OPENED_AT = COLUMNS.index("opened_at_ms")
 _opening = itemgetter(_OPENED_AT, 0)
-
-
-def _later(kept: Row | None, row: Row) -> Row:
-    """Return what a row becomes: only a close changes it, only once, and never its opening time."""
-    if kept is None:
-        return row
-    if kept[-1] == CLOSED or row[-1] == OPEN:
-        return kept
-    return tuple(old if name in FIXED_COLUMNS else new for name, old, new in zip(COLUMNS, kept, row, strict=True))
 
 
 def describe(url: str | os.PathLike[str]) -> str:

@@ -23,7 +23,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.numeric import Int8Dumper
 
 from scrimp.errors import ConfigError, LedgerError
-from scrimp.store.database import BUSY_TIMEOUT_MS, LedgerBusy, is_ledger
+from scrimp.store.database import BUSY_TIMEOUT_MS, LedgerBusy, NoNotes, Notes, is_ledger
 from scrimp.store.migrations import HEAD
 from scrimp.store.rows import Row
 from scrimp.store.statements import POSTGRESQL
@@ -132,6 +132,7 @@ class PostgresDatabase:
         self._url = read_postgres_url(url)
         self._settings = _settings(self._url)
         self._busy_timeout_ms = busy_timeout_ms
+        self.notes: Notes = NoNotes()
         self._connection: _Connection | None = None
 
     @property
@@ -256,9 +257,8 @@ class PostgresDatabase:
 
         self._transact(write)
 
-    def commit_at_once(self, rows: Sequence[Row]) -> bool:  # noqa: ARG002 - the seam's signature
-        """Write nothing: a server may take its time."""
-        return False
+    def take_over(self) -> None:
+        """Have nothing to do: nothing is kept beside a server."""
 
     def rows(self, since_ms: int, until_ms: int) -> Iterator[Row]:
         """Yield the rows of a span from a cursor on the server, which sees one moment."""

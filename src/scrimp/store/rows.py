@@ -115,3 +115,20 @@ def from_row(row: Row) -> Exchange:
     kept = row[_LINES_AT]
     lines = _plain_lines(usage, values["served_model"], row[_RATES_AT]) if kept is None else _lines_decoder.decode(kept)
     return Exchange(**values, usage=usage, usage_lines=lines)
+
+
+def later(kept: Row | None, row: Row) -> Row:
+    """Return what a row becomes: only a close changes it, only once, and never its opening time."""
+    if kept is None:
+        return row
+    if kept[-1] == CLOSED or row[-1] == OPEN:
+        return kept
+    return tuple(old if name in FIXED_COLUMNS else new for name, old, new in zip(COLUMNS, kept, row, strict=True))
+
+
+def folded(rows: Sequence[Row]) -> list[Row]:
+    """Return one row of each exchange, as writing all of them in their order would leave it."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        found[row[0]] = later(found.get(row[0]), row)
+    return list(found.values())

@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from heapq import merge
 from importlib.resources import files
 from itertools import groupby
 from operator import itemgetter
@@ -18,9 +19,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from scrimp.errors import ConfigError, LedgerError
-from scrimp.store.database import BUSY_TIMEOUT_MS, LedgerBusy, is_ledger
+from scrimp.store.database import BUSY_TIMEOUT_MS, LedgerBusy, Notes, is_ledger
+from scrimp.store.journal import Journal, noted, take_over
 from scrimp.store.migrations import HEAD
-from scrimp.store.rows import Row
+from scrimp.store.rows import COLUMNS, Row
 from scrimp.store.statements import SQLITE
 
 #: How often the file is prepared anew when another process does the same at the same time.
@@ -39,8 +41,9 @@ SMALLEST_PAGE_BYTES = 512
 #: cost the last of them but never the file (SQLite docs, pragma synchronous: NORMAL in WAL mode).
 PRAGMAS = ("journal_mode = WAL", "synchronous = NORMAL", f"journal_size_limit = {JOURNAL_LIMIT_BYTES}")
 
-#: What holds for commits that wait for nothing.
-HASTY_PRAGMAS = (*PRAGMAS[1:], "wal_autocheckpoint = 0")
+#: In what order rows are read: by opening time, and by name.
+_OPENED_AT = COLUMNS.index("opened_at_ms")
+_order = itemgetter(_OPENED_AT, 0)
 
 #: What SQLite's error codes mean -> (the error to raise, what happened, what to do next).
 _MEANINGS: dict[int, tuple[type[LedgerError], str, str]] = {
@@ -232,18 +235,6 @@ def connect(path: Path, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> sqlite3.Conne
     return connection
 
 
-def _connect_hastily(path: Path) -> sqlite3.Connection:
-    """Open the ledger's file, which is made for commits that wait neither for others nor for the disk."""
-    connection = _connect(f"{_place_of(path)}?mode=rw", 0)
-    try:
-        for pragma in HASTY_PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
 def _identity(path: Path) -> tuple[int, int]:
     """Return which file a path names."""
     found = os.stat(path)  # noqa: PTH116 - asked for at each commit, and a third faster than by the path's own method
@@ -332,7 +323,8 @@ class SqliteDatabase:
         self.path = path_of(url)
         self._busy_timeout_ms = busy_timeout_ms
         self.connection: sqlite3.Connection
-        self._hasty: sqlite3.Connection | None = None
+        self._journal = Journal(self.path)
+        self.notes: Notes = self._journal
         #: Which file it is that `connection` writes, whatever its path names by now.
         self._file: tuple[int, int] | None = None
 
@@ -367,7 +359,6 @@ class SqliteDatabase:
         Its log stays behind under a name that a new file would take for its own. So what is in it goes to the file,
         wherever that is now, and it is removed; of several processes the first does that for all.
         """
-        self._drop_hasty()
         with _alone(self.path):
             if not self.path.exists():
                 with suppress(sqlite3.Error):
@@ -377,6 +368,7 @@ class SqliteDatabase:
             before = self.connection
             self.connect()
             before.close()
+            self._journal.begin_anew()
 
     def version(self) -> str | None:
         """Return the file's revision; see `version_of`."""
@@ -394,29 +386,18 @@ class SqliteDatabase:
             for state, run in groupby(rows, itemgetter(-1)):
                 self.connection.executemany(SQLITE.write[state], run)
 
-    def commit_at_once(self, rows: Sequence[Row]) -> bool:
-        """Write a few rows unless somebody else is writing; see `Database.commit_at_once`.
-
-        The write-ahead log is never put into the file here, which waits for the disk: the next group does that.
-        """
-        try:
-            hasty = self._hasty = self._hasty or _connect_hastily(self.path)
-            with transaction(hasty):
-                for row in rows:
-                    hasty.execute(SQLITE.write[row[-1]], row)
-        except (sqlite3.Error, ValueError, OverflowError):
-            return False
-        return not self.is_gone()
-
-    def _drop_hasty(self) -> None:
-        if self._hasty is not None:
-            self._hasty.close()
-            self._hasty = None
+    def take_over(self) -> None:
+        """Write what processes that are gone have left beside the file."""
+        take_over(self.path, self.commit)
 
     def rows(self, since_ms: int, until_ms: int) -> Iterator[Row]:
-        """Yield the rows of a span from a connection that only reads."""
+        """Yield the rows of a span from a connection that only reads, and those that stand beside the file."""
+        beside = [row for row in noted(self.path) if since_ms <= row[_OPENED_AT] < until_ms]
         with reading(self.path) as connection:
-            yield from connection.execute(SQLITE.rows_between, (since_ms, until_ms))
+            connection.execute("BEGIN")  # one moment, after the one at which we looked beside
+            waiting = [row for row in beside if not connection.execute(SQLITE.has, row[:1]).fetchone()]
+            rows = connection.execute(SQLITE.rows_between, (since_ms, until_ms))
+            yield from merge(rows, sorted(waiting, key=_order), key=_order) if waiting else rows
 
     def delete_closed(self, before_ms: int, limit_rows: int) -> int:
         """Delete a few rows that were closed before a moment; the file keeps their room for new ones."""
@@ -429,5 +410,5 @@ class SqliteDatabase:
 
     def close(self) -> None:
         """Close the file."""
-        self._drop_hasty()
+        self._journal.close()
         self.connection.close()

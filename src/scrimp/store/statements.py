@@ -18,12 +18,14 @@ class Statements:
 
     * `write` takes a row, by the row's state. Opening one exchange twice is opening it once. Closing is also right
       where the open row was never written; a closed row stays as it is.
+    * `has` takes a name; gives a row where there is an exchange of that name.
     * `rows_between` takes two times in milliseconds, the second excluded; gives rows in the order of opening.
     * `delete_closed` takes one time in milliseconds twice, and a number of rows. An exchange ends after it began, so
       that the index of the opening times finds them all.
     """
 
     write: dict[str, str]
+    has: str
     rows_between: str
     delete_closed: str
 
@@ -37,6 +39,7 @@ def _written(value: str, *, by_bytes: str = "", skip_locked: str = "") -> Statem
             OPEN: f"{insert} ON CONFLICT (exchange_id) DO NOTHING",
             CLOSED: f"{insert} ON CONFLICT (exchange_id) DO UPDATE SET {changes} WHERE exchanges.state = 'open'",
         },
+        has=f"SELECT 1 FROM exchanges WHERE exchange_id = {value}",  # noqa: S608 - our own names
         rows_between=(
             f"SELECT {names} FROM exchanges WHERE opened_at_ms >= {value} AND opened_at_ms < {value} "  # noqa: S608 - as above
             f"ORDER BY opened_at_ms, exchange_id{by_bytes}"

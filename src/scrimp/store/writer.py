@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from scrimp.errors import LedgerError
-from scrimp.store.database import LedgerBusy
+from scrimp.store.database import LedgerBusy, NoNotes, Notes
 from scrimp.store.rows import Row
 
 #: How many exchanges may wait to be written; each takes about 1 KiB of memory.
@@ -33,21 +33,14 @@ QUEUE_LIMIT_EXCHANGES = 10_000
 #: How many exchanges one transaction writes at most, so that other processes get their turn.
 GROUP_LIMIT_EXCHANGES = 1_000
 
-#: How often the thread looks at rows that nobody waits for, in milliseconds. One that it has seen before is written, so
-#: it stays queued for twice as long at most, and others join it; those that a row written at once takes along are gone.
-LOOK_MS = 25
+#: How long a row that nobody waits for may stay queued so that others join it, in milliseconds.
+GATHER_MS = 50
 
 #: How long after a failure the same rows are tried again, in milliseconds.
 RETRY_MS = 1_000
 
-#: How many queued rows one that is written at once may take along, and how many may be written so between two groups.
-AT_ONCE_QUEUED_MAX, AT_ONCE_COUNT_MAX = 8, 100
-
 #: Writes rows in their order and in one transaction; raises `LedgerBusy` if it may work later, else `LedgerError`.
 Commit = Callable[[Sequence[Row]], None]
-
-#: Writes rows now or not at all; returns whether they are written for sure.
-AtOnce = Callable[[Sequence[Row]], bool]
 
 #: Does a little of something that can wait; returns after how many milliseconds it wants to be asked again.
 Chore = Callable[[], int]
@@ -59,11 +52,6 @@ class Entry:
 
     row: Row | None
     waiter: asyncio.Future[None] | None = None
-
-
-def _never(_rows: Sequence[Row]) -> bool:
-    """Leave everything to the thread."""
-    return False
 
 
 def again(error: LedgerError) -> LedgerError:
@@ -100,29 +88,24 @@ def _as_ledger_error(error: Exception) -> LedgerError:
 
 
 class GroupWriter:
-    """Owns the queue and the thread; `commit` and `chore` are only ever called by that thread.
-
-    `at_once` is called by whichever thread brings a row, but never while `commit` is under way.
-    """
+    """Owns the queue and the thread; `commit` and `chore` are only ever called by that thread."""
 
     def __init__(
         self,
         commit: Commit,
         *,
-        at_once: AtOnce = _never,
+        notes: Notes | None = None,
         queue_limit_exchanges: int = QUEUE_LIMIT_EXCHANGES,
         chore: Chore | None = None,
     ) -> None:
         self._commit = commit
-        self._at_once = at_once
-        self._in_hand = False
-        self._at_once_count = 0
+        self._notes = notes or NoNotes()
         self._chore = chore
         self._idle_ms = None if chore is None else 0
         self._limit = queue_limit_exchanges
         self._entries: deque[Entry] = deque()
         self._ready = threading.Condition()
-        self._urgent = False
+        self._urgent = self._holds_all = False
         self._looks_by_itself = False
         self._stopping = False
         self._rejected: LedgerError | None = None
@@ -135,38 +118,31 @@ class GroupWriter:
     def put(self, entry: Entry) -> None:
         """Queue one entry from any thread; raises `LedgerError` when the queue is full or the writer was stopped."""
         with self._ready:
-            if self._stopping:
-                raise LedgerError("The ledger is closed already.", "Report this as a fault of Scrimp.")
-            if entry.row is not None and len(self._entries) >= self._limit:
-                raise self._full()
-            self._entries.append(entry)
-            if entry.waiter is not None:
-                self._urgent = True
-            self._start()
-            if self._is_due() or not self._looks_by_itself:
-                self._ready.notify()
+            self._check_open(entry)
+            self._append(entry)
 
-    def write_at_once(self, row: Row) -> bool:
-        """Write one row and what is queued before it in the caller's own thread; return whether that was done.
+    def put_noted(self, row: Row) -> bool:
+        """Queue one row, if it is kept for sure already; return whether it is. Raises as `put` does."""
+        entry = Entry(row)
+        with self._ready:
+            self._check_open(entry)
+            if kept := self._notes.add(row):
+                self._append(entry)
+        return kept
 
-        It is not where anything might keep the caller waiting, and now and then because the database has work of its
-        own to do, which comes with a group.
-        """
-        if not self._ready.acquire(blocking=False):
-            return False
-        try:
-            rows = [entry.row for entry in self._entries if entry.row is not None and entry.waiter is None]
-            if not self._may_write_at_once(len(rows)) or not self._at_once([*rows, row]):
-                return False
-            self._entries.clear()
-            self._at_once_count += 1
-        finally:
-            self._ready.release()
-        return True
+    def _check_open(self, entry: Entry) -> None:
+        if self._stopping:
+            raise LedgerError("The ledger is closed already.", "Report this as a fault of Scrimp.")
+        if entry.row is not None and len(self._entries) >= self._limit:
+            raise self._full()
 
-    def _may_write_at_once(self, rows_count: int) -> bool:
-        few = rows_count == len(self._entries) <= AT_ONCE_QUEUED_MAX and self._at_once_count < AT_ONCE_COUNT_MAX
-        return few and self.trouble is None and not (self._in_hand or self._stopping)
+    def _append(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        if entry.waiter is not None:
+            self._urgent = True
+        self._start()
+        if self._is_due() or not self._looks_by_itself:
+            self._ready.notify()
 
     def _full(self) -> LedgerError:
         why = self.trouble.message if self.trouble else "It is slower than the traffic."
@@ -181,7 +157,8 @@ class GroupWriter:
         while True:
             group, last = self._take()
             written = self._write(group)
-            self._in_hand = False
+            if written and self._holds_all:
+                self._notes.clear()
             if last and not (written and self._entries):
                 return
             if self._chore is not None and self.trouble is None:
@@ -193,6 +170,7 @@ class GroupWriter:
         The group is empty where it is time for the chore.
         """
         with self._ready:
+            self._holds_all = False
             if not self._gather() and not self._entries:
                 idle_s = None if self._idle_ms is None else self._idle_ms / 1000
                 if not self._ready.wait_for(lambda: self._entries or self._stopping, timeout=idle_s):
@@ -200,23 +178,18 @@ class GroupWriter:
                 self._gather()
             group = list(islice(self._entries, GROUP_LIMIT_EXCHANGES))
             self._urgent = len(group) < len(self._entries)
-            self._in_hand, self._at_once_count = True, 0
+            self._holds_all = not self._urgent
+            if self._holds_all:
+                self._notes.turn()
             return group, self._stopping
 
     def _gather(self) -> bool:
         """Wait a little for rows to come; only one that somebody waits for is worth waking the thread."""
-        look_s = (RETRY_MS if self.trouble else LOOK_MS) / 1000
+        gather_ms = RETRY_MS if self.trouble else GATHER_MS
         self._looks_by_itself = True
-        while True:
-            oldest = self._oldest()
-            due = self._ready.wait_for(self._is_due, timeout=look_s)
-            if due or self._oldest() is oldest:
-                break
+        due = self._ready.wait_for(self._is_due, timeout=gather_ms / 1000)
         self._looks_by_itself = False
         return due
-
-    def _oldest(self) -> Entry | None:
-        return self._entries[0] if self._entries else None
 
     def _is_due(self) -> bool:
         full = len(self._entries) >= GROUP_LIMIT_EXCHANGES and self.trouble is None

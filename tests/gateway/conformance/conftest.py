@@ -20,7 +20,7 @@ from tests.gateway.conformance.faults import BareProxy, Fault
 #: How long a gateway may take where all is well; no test waits for it then.
 PATIENCE_SECONDS = 30
 #: How long a gateway is waited for that is known to hold something back.
-SHORT_PATIENCE_SECONDS = 2
+SHORT_PATIENCE_SECONDS = 4
 
 #: Makes a gateway with a fault before a recorder; yields its address.
 Gateway = Callable[[Fault, Recorder], AbstractContextManager[str]]

@@ -201,6 +201,7 @@ class ResponseMeter:
         self._sse = SseScanner((*_WORDS, *SPEAKING) if listens else _WORDS)
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._head = b""
         self._unread: list[bytes] = []
         self._unread_bytes = 0
         self._streamed = Answer()
@@ -232,8 +233,9 @@ class ResponseMeter:
         What is not looked at yet is no secret for long: its first event shows by how it begins, and whoever asks for
         the `answer` has all of it looked at.
         """
-        if not self._unread and plain.startswith(_BEGINNING):
-            self.first_token_seen = True
+        if not self.first_token_seen:
+            self._head = (self._head + plain)[: len(_BEGINNING)]
+            self.first_token_seen = self._head == _BEGINNING
         self._unread.append(plain)
         self._unread_bytes += len(plain)
         if not self.first_token_seen or self._unread_bytes > UNREAD_BYTES_MAX:

@@ -6,5 +6,6 @@ input and output: it finds files, opens them, unpacks gzip, asks the table who r
 readers themselves are functions of bytes.
 
 Whatever cannot be read becomes a `Problem`, one sentence that says what and what next, and the good part of the same
-file is still used. Prompt text is looked at while reading, to name the kind of work, and is not kept.
+file is still used. Prompt text is looked at while reading, to name the kind of work, and is not kept. What tools wrote
+is read by `results` alone, for `scrimp shape`, which drops it again when it is measured.
 """
