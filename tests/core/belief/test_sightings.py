@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scrimp.core.belief.prefix import Fragile, read_prompt
-from scrimp.core.belief.sightings import DEPTHS_MAX, KINDS_MAX, PRIOR_CHANCE, Sightings, chance, kinds, likely, see
+from scrimp.core.belief.sightings import (
+    DEPTHS_MAX,
+    KINDS_MAX,
+    PRIOR_CHANCE,
+    SYSTEM_DEPTHS_MAX,
+    Sightings,
+    chance,
+    depths,
+    kinds,
+    likely,
+    see,
+)
 from scrimp.core.levers.placement import break_even_chance
 from scrimp.core.wire.prices import RateCard
 from scrimp.core.wire.request import parse
@@ -32,6 +43,21 @@ def test_chances_are_chances_and_an_hour_is_never_worse(events: list[tuple[int, 
         sightings = see(sightings, [digest(number)], {digest(number): digest(kind)}, now_ms)
         soon, later = (chance(sightings, digest(number), digest(kind), ttl) for ttl in ("5m", "1h"))
         assert 0 <= soon <= later <= 1
+
+
+@given(st.integers(0, 400), st.integers(1, 5))
+def test_few_system_blocks_are_all_depths_and_many_are_not(system: int, messages: int) -> None:
+    """The last block of the system prompt is always one, and there are never more than a limit."""
+    body = {
+        "model": "claude-opus-5-5",
+        "system": [{"type": "text", "text": f"s{number}"} for number in range(system)],
+        "messages": [{"role": "user", "content": [{"type": "text", "text": f"m{n}"} for n in range(messages)]}],
+    }
+    request = parse(json.dumps(body).encode())
+    found = depths(read_prompt(request, [10_000] * len(request.blocks)))
+    assert {*range(system - 1, system)} - {-1} <= {*found}
+    assert system >= SYSTEM_DEPTHS_MAX or {*range(system)} <= {*found}
+    assert len(found) <= SYSTEM_DEPTHS_MAX + 4
 
 
 def test_nothing_known_is_the_prior() -> None:

@@ -28,6 +28,8 @@ KINDS_MAX = 256
 #: section 7: with these, one-shot traffic stops being marked after some 26 requests).
 PRIOR_CHANCE = 0.5
 PRIOR_WEIGHT = 20.0
+#: System blocks whose ends are depths.
+SYSTEM_DEPTHS_MAX = 32
 #: First blocks of the messages that are worth a depth of their own: documents and examples stand there.
 _HEAD_BLOCKS = 2
 #: How many outcomes its kind is worth to one depth.
@@ -35,10 +37,14 @@ KIND_WEIGHT = 2.0
 
 
 def depths(prompt: Prompt) -> tuple[int, ...]:
-    """Return the indices at which prompts branch: ends of tiers and of system blocks, first messages, the whole."""
+    """Return the indices at which prompts branch: ends of tiers and of system blocks, first messages, the whole.
+
+    Of very many system blocks only some count, evenly spread: marks are placed in the square of the time.
+    """
     count, front = len(prompt.blocks), front_of(prompt.blocks)
     tools = sum(block.tier == "tools" for block in prompt.blocks[:front])
-    ends = {tools - 1, *range(tools, min(front + _HEAD_BLOCKS, count)), count - 1}
+    system = range(tools, front, 1 + (front - tools) // SYSTEM_DEPTHS_MAX)
+    ends = {tools - 1, *system, *range(front - 1, min(front + _HEAD_BLOCKS, count)), count - 1}
     shortest = traits(prompt.model).min_cacheable_tokens
     eligible = (_markable_upto(prompt.blocks, i) for i in ends if i >= 0)
     return tuple(sorted({i for i in eligible if i is not None and prompt.tokens[i] >= shortest}))
