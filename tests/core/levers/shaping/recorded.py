@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -46,3 +46,13 @@ def saved_by_tool(shaper: Shaper, data: Path) -> dict[str, float]:
             assert proved(shaper, shaped, hint) is None
             saved[tool] += len(text) - len(shaped)
     return {tool: 100 * saved[tool] / before[tool] for tool, _ in saved.most_common()}
+
+
+def falling_short(
+    shaper: Shaper, data: Path, record_property: Callable[[str, object], None], least: Mapping[str, float]
+) -> list[str]:
+    """Say what a shaper alone saves of recorded results by tool; return the tools of which it saves less than this."""
+    saved = saved_by_tool(shaper, data)
+    figures = ", ".join(f"{tool} {share:.2f}%" for tool, share in saved.items() if share >= 0.005)
+    record_property("measured", f"{shaper.name} alone saves {figures} of the characters of tool results")
+    return [tool for tool, share in least.items() if saved.get(tool, 0) < share]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scrimp.core.levers.shaping.contract import Hint
 from scrimp.core.levers.shaping.listings import MOST_FOLDERS, MOST_LINES, SHAPER, restore
 from scrimp.core.levers.shaping.shape import proved
-from tests.core.levers.shaping.recorded import saved_by_tool
+from tests.core.levers.shaping.recorded import falling_short
 
 shape = partial(proved, SHAPER)
 
@@ -153,7 +153,4 @@ def test_a_text_that_was_not_shaped_is_refused(text: str) -> None:
 @pytest.mark.data
 def test_recorded_results_come_back_shorter(data: Path, record_property: Callable[[str, object], None]) -> None:
     """Every recorded search comes back; a quarter of the characters of Grep and half of Glob's are saved."""
-    saved = saved_by_tool(SHAPER, data)
-    figures = ", ".join(f"{tool} {share:.2f}%" for tool, share in saved.items() if share >= 0.005)
-    record_property("measured", f"listings alone saves {figures} of the characters of tool results")
-    assert [] == [tool for tool, least in {"Grep": 25.0, "Glob": 50.0}.items() if saved.get(tool, 0) < least]
+    assert [] == falling_short(SHAPER, data, record_property, {"Grep": 25.0, "Glob": 50.0})
