@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 import msgspec
 
+LEAST_SAVED_CHARS = 16
+"""What saves less is not worth a form of its own."""
+
 
 class Hint(msgspec.Struct, frozen=True):
     """What is known of a tool result beside its text.

@@ -13,7 +13,7 @@
 A folder heading ends in "/", a file heading in ":"; "./" alone goes back to the folder the tool was started in. The
 order of lines never changes, so that it is read back as `_unfolded` does, line by line. Of all headings that could be
 set the ones that leave the fewest characters are. Where a line of the original would be read as one of ours the text is
-left alone: `shape` reads back what it wrote before it returns it. Paths with blanks get no heading (shaping study,
+left alone, as everything is that does not come back (`shape.proved`). Paths with blanks get no heading (shaping study,
 section 3: a quarter of the characters of Grep results, half of Glob's).
 """
 
@@ -25,11 +25,8 @@ from itertools import accumulate, groupby
 from operator import itemgetter
 from typing import NamedTuple
 
-from scrimp.core.levers.shaping.contract import Hint, Shaper
+from scrimp.core.levers.shaping.contract import LEAST_SAVED_CHARS, Hint, Shaper
 from scrimp.core.levers.shaping.numbered import READERS
-
-LEAST_SAVED_CHARS = 16
-"""What saves less is not worth a form of its own."""
 
 HEADING_CHARS = 4
 """What a heading costs beside its characters: a line more to read, in the characters of a token."""

@@ -22,13 +22,10 @@ from functools import lru_cache
 from itertools import chain, islice
 from operator import add, eq
 
-from scrimp.core.levers.shaping.contract import Hint, Shaper
+from scrimp.core.levers.shaping.contract import LEAST_SAVED_CHARS, Hint, Shaper
 
 EVERY = 10
 """Which numbers stay: its multiples."""
-
-LEAST_SAVED_CHARS = 16
-"""What saves less is not worth a form of its own."""
 
 BLOCK = 64
 """Heads of lines that are made at once."""
